@@ -1,0 +1,20 @@
+"""Charts: what a manifold is, how tangents are carried along it, and the layers they are made of."""
+
+from mflows.charts.chart import BijectionChart, Chart, Composed, Pad
+from mflows.charts.placement import Placement, place, placement_of
+from mflows.charts.pushforward import condition_for, pushforward
+from mflows.charts.splines import spline_coupling, spline_stack
+
+__all__ = [
+    "BijectionChart",
+    "Chart",
+    "Composed",
+    "Pad",
+    "Placement",
+    "condition_for",
+    "place",
+    "placement_of",
+    "pushforward",
+    "spline_coupling",
+    "spline_stack",
+]

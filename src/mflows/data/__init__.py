@@ -1,0 +1,24 @@
+"""Tables of points: load, check, split and save them.
+
+Knows nothing of flows. Polars and h5py are imported only when a file needs them.
+"""
+
+from mflows.data.atomic import replacing, write_atomically
+from mflows.data.checks import DataError, check_latent_dim
+from mflows.data.data import Data, Split
+from mflows.data.load import load, load_like
+from mflows.data.save import check_output, save_array, save_table
+
+__all__ = [
+    "Data",
+    "DataError",
+    "Split",
+    "check_latent_dim",
+    "check_output",
+    "load",
+    "load_like",
+    "replacing",
+    "save_array",
+    "save_table",
+    "write_atomically",
+]

@@ -1,0 +1,119 @@
+"""Checks of tables, and the one exception they raise.
+
+Every message is one line that says what was expected, what came and what to do. Rows are counted
+from 1, the first row of data; columns are named.
+"""
+
+import difflib
+import operator
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from mflows.data.data import Data
+
+SHOWN = 8  # names listed in a message before "and 12 more"
+
+
+class DataError(ValueError):
+    """The data cannot be used; the message is one line that says why and what to do."""
+
+
+def listed(names: Sequence[str]) -> str:
+    """Join names: ``'a', 'b', 'c' and 4 more``."""
+    shown = ", ".join(repr(str(name)) for name in names[:SHOWN])
+    return shown if len(names) <= SHOWN else f"{shown} and {len(names) - SHOWN} more"
+
+
+def plural(names: Sequence[str]) -> str:
+    """Join names: ``column 'a'`` or ``columns 'a', 'b'``."""
+    return f"column{'s' if len(names) != 1 else ''} {listed(names)}"
+
+
+def check_present(
+    source: str, wanted: Sequence[str], present: Sequence[str], *, role: str = "column"
+) -> None:
+    """Raise unless every wanted name is present; suggest the closest names."""
+    missing = [name for name in wanted if name not in present]
+    if not missing:
+        return
+    close = {name: difflib.get_close_matches(name, present, n=1) for name in missing}
+    hint = ", ".join(f"{best[0]!r} for {name!r}" for name, best in close.items() if best)
+    raise DataError(
+        f"{source}: expected {role}{'s' if len(missing) != 1 else ''} {listed(missing)}; "
+        f"got {plural(present) if present else 'no columns'}."
+        + (f" Did you mean {hint}?" if hint else "")
+    )
+
+
+def check_finite(source: str, array: np.ndarray, names: Sequence[str]) -> None:
+    """Raise at the first value of an (N, C) array that is missing, NaN or infinite."""
+    bad = ~np.isfinite(array)
+    if not bad.any():
+        return
+    row, column = np.argwhere(bad)[0]
+    value = array[row, column]
+    what = "NaN or a missing value" if np.isnan(value) else f"an infinite value ({value})"
+    raise DataError(
+        f"{source}: expected finite numbers; got {what} in row {row + 1}, column "
+        f"{str(names[column])!r} ({bad.sum()} in all, in {bad.any(axis=1).sum()} of "
+        f"{len(array)} rows). Remove these rows or fill them in."
+    )
+
+
+def constant_columns(array: np.ndarray) -> np.ndarray:
+    """Mask, shape (C,), of the columns of an (N, C) array that hold one value only.
+
+    Compared in float32, the precision in which models are usually trained: there a column such as
+    1e9, 1e9 + 1, ... has no variance either.
+    """
+    with np.errstate(over="ignore"):
+        single = array.astype(np.float32)
+    return (single == single[:1]).all(axis=0)
+
+
+def check_varied(
+    source: str,
+    array: np.ndarray,
+    names: Sequence[str],
+    *,
+    remedy: str = "Drop them with drop_constant=True (command line: --drop-constant).",
+) -> None:
+    """Raise for fewer than two rows, for rows that are all equal and for constant columns."""
+    if len(array) < 2:
+        rows = "one row" if len(array) == 1 else "no rows"
+        raise DataError(f"{source}: expected at least two rows; got {rows}. Give more data.")
+    constant = constant_columns(array)
+    if constant.all():
+        raise DataError(
+            f"{source}: expected rows that differ; all {len(array)} rows are equal"
+            f"{'' if (array == array[:1]).all() else ' in float32'}. Is it the right file?"
+        )
+    if constant.any():
+        which = [name for name, flat in zip(names, constant, strict=True) if flat]
+        raise DataError(
+            f"{source}: expected columns that vary; got constant {plural(which)} "
+            f"(one value only, in float32). {remedy}"
+        )
+
+
+def check_latent_dim(data: "Data", latent_dim: Any) -> int:
+    """Return ``latent_dim`` as an int; raise `DataError` unless it is 1, ..., D - 1."""
+    (dim,) = data.shape
+    try:
+        number = operator.index(latent_dim)
+    except TypeError:
+        raise DataError(f"Expected latent_dim to be a whole number; got {latent_dim!r}.") from None
+    if 1 <= number < dim:
+        return number
+    if dim == 1:
+        raise DataError(
+            f"Expected data of at least two columns for a manifold in them; got one column "
+            f"({data.names[0]!r}) and latent_dim {number}. Use an ambient flow for one column."
+        )
+    raise DataError(
+        f"Expected 1 <= latent_dim <= {dim - 1}, fewer than the {dim} columns of the data; "
+        f"got {number}. For latent_dim = {dim} use an ambient flow."
+    )

@@ -1,0 +1,37 @@
+"""`Table`: the named columns of a file, taken on request."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Table:
+    """The columns of a file.
+
+    Attributes:
+        source: Name of the file, for messages.
+        rows: Number of rows N.
+        names: Names of the columns that are points unless chosen otherwise.
+        named: Whether the file gave these names (else they are x0, x1, ...).
+        take: Function from k names to a float array of shape (N, k).
+        groups: Further arrays: name of the array -> names of its columns.
+    """
+
+    source: str
+    rows: int
+    names: tuple[str, ...]
+    named: bool
+    take: Callable[[Sequence[str]], np.ndarray]
+    groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """Names of all columns, those of the groups included."""
+        return self.names + tuple(name for group in self.groups.values() for name in group)
+
+    def expand(self, names: Sequence[str]) -> tuple[str, ...]:
+        """Replace each name of a group by those of its columns."""
+        chosen = (self.groups.get(n, (n,)) if n not in self.names else (n,) for n in names)
+        return tuple(name for group in chosen for name in group)

@@ -1,0 +1,235 @@
+r"""A flow is a latent density seen through a chart.
+
+    x = g(u),   log p(x) = log p_U(u) - 1/2 log det(J^T J),   u = e(x),   J = dg/du
+
+For n < D this is a density with respect to n-dimensional volume (Hausdorff measure) on the
+learned manifold, evaluated at the projection g(e(x)) of x. It says nothing about how far x lies
+from the manifold: read it beside ``distance``. Densities with different n, or on different learned
+manifolds, are not comparable as numbers.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optimistix as optx
+from flowjax.distributions import AbstractDistribution
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
+from paramax import unwrap
+
+from mflows.charts import BijectionChart, Chart, condition_for
+from mflows.volume import Auto, Volume
+
+_POINTS_AT_ONCE = 8192
+"""Points evaluated at once: bounds memory, large enough to use the whole machine."""
+
+
+class LogProbAndDistance(NamedTuple):
+    """The two numbers that belong together: on-manifold density, and how far off the point is."""
+
+    log_prob: Array
+    distance: Array
+
+
+class Flow(AbstractDistribution):
+    """A FlowJAX distribution over x in R^D, supported on the manifold of its chart.
+
+    All methods take one point or any batch of points, ``x`` of shape (..., *shape), with a
+    condition that broadcasts against the batch. A condition is ignored by flows that have none.
+
+    Args:
+        chart: The manifold: decoder and encoder.
+        latent: Density of the coordinates u, of shape (n,); any FlowJAX distribution, a Flow too.
+        volume: How to compute log-volumes.
+    """
+
+    chart: Chart
+    latent: AbstractDistribution
+    volume: Volume
+    built: tuple[str, str] | None = eqx.field(static=True)
+    """Name and JSON arguments of the ``mflows.models`` function that built the flow, for saving."""
+
+    def __init__(
+        self,
+        chart: Chart,
+        latent: AbstractDistribution,
+        volume: Volume | None = None,
+        *,
+        built: tuple[str, str] | None = None,
+    ):
+        if latent.shape != (chart.latent_dim,):
+            raise ValueError(
+                f"Expected a latent density of shape ({chart.latent_dim},) for this chart; got "
+                f"{latent.shape}."
+            )
+        shapes = {chart.cond_shape, latent.cond_shape} - {None}
+        if len(shapes) > 1:
+            raise ValueError(
+                f"Expected chart and latent density to share one condition shape; got "
+                f"{chart.cond_shape} and {latent.cond_shape}."
+            )
+        self.chart = chart
+        self.latent = latent
+        self.volume = Auto() if volume is None else volume
+        self.built = built
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of one data point."""
+        return self.chart.shape
+
+    @property
+    def cond_shape(self) -> tuple[int, ...] | None:
+        """Shape of the condition theta, ``None`` for an unconditional flow."""
+        return self.latent.cond_shape if self.chart.cond_shape is None else self.chart.cond_shape
+
+    @property
+    def latent_dim(self) -> int:
+        """Dimension n of the manifold."""
+        return self.chart.latent_dim
+
+    # One point ------------------------------------------------------------------------------
+
+    def _log_prob(self, x, condition=None):
+        if isinstance(self.chart, BijectionChart):  # n = D: one pass gives both
+            u, log_det = self.chart.bijection.inverse_and_log_det(
+                x, condition_for(self.chart, condition)
+            )
+            return self.latent_log_prob(u, condition) + log_det
+        return self._log_prob_and_distance(x, condition).log_prob
+
+    def latent_log_prob(self, u: Float[Array, " n"], condition: Array | None = None) -> Scalar:
+        """log p_U(u) of one point, whether or not the latent density depends on the condition."""
+        return self.latent._log_prob(u, condition_for(self.latent, condition))
+
+    def _log_prob_and_distance(self, x, condition=None) -> LogProbAndDistance:
+        u = self.chart.encode(x, condition)
+        projected, log_volume = self.volume.decode_and_log_volume(self.chart, u, condition)
+        log_prob = self.latent_log_prob(u, condition) - log_volume
+        return LogProbAndDistance(log_prob, _norm(x - projected))
+
+    def _sample(self, key: PRNGKeyArray, condition=None):
+        return _draw(self, key, condition)
+
+    def _sample_and_log_prob(self, key: PRNGKeyArray, condition=None):
+        return _draw_with_log_prob(self, key, condition)
+
+    def _nearest(self, x, condition=None):
+        start = self.chart.encode(x, condition)
+        solution = optx.least_squares(
+            lambda u, _: (self.chart.decode(u, condition) - x).ravel(),
+            optx.LevenbergMarquardt(rtol=1e-6, atol=1e-6),
+            start,
+            max_steps=64,
+            throw=False,
+        )
+        found, projected = (self.chart.decode(u, condition) for u in (solution.value, start))
+        better = _norm(x - found) < _norm(x - projected)  # false for NaN as well
+        return jnp.where(better, found, projected)
+
+    # Batches --------------------------------------------------------------------------------
+
+    def log_prob(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
+        """On-manifold log-density at the projection of ``x``, in nats, shape (...).
+
+        Differs from FlowJAX's in that it is compiled and bounds its memory on large batches.
+        """
+        return _over_points(self, "_log_prob", self.shape, x, condition)
+
+    def encode(self, x: ArrayLike, condition: ArrayLike | None = None) -> Float[Array, "... n"]:
+        """Latent coordinates u of the projection of ``x``, shape (..., n)."""
+        return _over_points(self, "chart.encode", self.shape, x, condition)
+
+    def decode(self, u: ArrayLike, condition: ArrayLike | None = None) -> Array:
+        """Points of the manifold with coordinates ``u``, shape (..., *shape)."""
+        return _over_points(self, "chart.decode", (self.latent_dim,), u, condition)
+
+    def project(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
+        """The chart's projection of ``x`` to the manifold (denoising), shape (..., *shape)."""
+        return _over_points(self, "chart.project", self.shape, x, condition)
+
+    def nearest(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
+        """The nearest point of the manifold, shape (..., *shape).
+
+        Minimises |g(u) - x| by Levenberg-Marquardt from u = e(x); never farther from ``x`` than
+        ``project`` is. A local search: on a strongly folded manifold a nearer sheet can be missed.
+        """
+        return _over_points(self, "_nearest", self.shape, x, condition)
+
+    def distance(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
+        """Reconstruction error |x - g(e(x))|, in the data's units, shape (...)."""
+        return _norm(jnp.asarray(x, dtype=float) - self.project(x, condition), len(self.shape))
+
+    def log_prob_and_distance(
+        self, x: ArrayLike, condition: ArrayLike | None = None
+    ) -> LogProbAndDistance:
+        """``log_prob`` and ``distance`` in one pass."""
+        return _over_points(self, "_log_prob_and_distance", self.shape, x, condition)
+
+
+@eqx.filter_jit
+def _draw(flow: Flow, key: PRNGKeyArray, condition):
+    return flow.chart.decode(flow.latent._sample(key, condition_for(flow.latent, condition)), condition)
+
+
+@eqx.filter_jit
+def _draw_with_log_prob(flow: Flow, key: PRNGKeyArray, condition):
+    u, log_prob = flow.latent._sample_and_log_prob(key, condition_for(flow.latent, condition))
+    x, log_volume = flow.volume.decode_and_log_volume(flow.chart, u, condition)
+    return x, log_prob - log_volume
+
+
+def _norm(x: Array, axes: int | None = None) -> Scalar:
+    """Euclidean norm over all axes, or the last ``axes``; its gradient at 0 is 0."""
+    over = None if axes is None else tuple(range(-axes, 0))
+    squares = jnp.sum(x**2, axis=over)
+    return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
+
+
+def _over_points(flow: Flow, method: str, shape: tuple[int, ...], x, condition):
+    """Apply a one-point method to a batch of points, compiled, at most so many at once."""
+    x = jnp.asarray(x, dtype=float)
+    split = x.ndim - len(shape)
+    if split < 0 or x.shape[split:] != shape:
+        raise ValueError(_wrong_shape("x" if shape == flow.shape else "u", shape, x.shape))
+    batch = x.shape[:split]
+    if flow.cond_shape is None:
+        condition = None
+    else:
+        if condition is None:
+            raise ValueError(
+                f"Expected a condition of shape {_starred(flow.cond_shape)} for this conditional "
+                "flow; got none."
+            )
+        condition = jnp.asarray(condition, dtype=float)
+        split = condition.ndim - len(flow.cond_shape)
+        if split < 0 or condition.shape[split:] != flow.cond_shape:
+            raise ValueError(_wrong_shape("condition", flow.cond_shape, condition.shape))
+        batch = jnp.broadcast_shapes(batch, condition.shape[:split])
+        condition = jnp.broadcast_to(condition, batch + flow.cond_shape)
+        condition = condition.reshape(-1, *flow.cond_shape)
+    points = jnp.broadcast_to(x, batch + shape).reshape(-1, *shape)
+    flat = _mapped(flow, method, points, condition)
+    return jax.tree.map(lambda leaf: leaf.reshape(batch + leaf.shape[1:]), flat)
+
+
+@eqx.filter_jit
+def _mapped(flow: Flow, method: str, points: Array, condition: Array | None):
+    function = unwrap(flow)
+    for name in method.split("."):
+        function = getattr(function, name)
+    return jax.lax.map(
+        lambda arguments: function(*arguments), (points, condition), batch_size=_POINTS_AT_ONCE
+    )
+
+
+def _starred(shape: tuple[int, ...]) -> str:
+    return f"(*, {', '.join(map(str, shape))})"
+
+
+def _wrong_shape(name: str, expected: tuple[int, ...], got: tuple[int, ...]) -> str:
+    message = f"Expected {name} of shape {_starred(expected)} for this flow; got {got}."
+    if name == "x" and len(got) >= 1 and got[-1] > expected[-1]:
+        message += " Is a condition column still in x?"
+    return message

@@ -1,0 +1,65 @@
+r"""Residual multi-layer perceptron, the conditioner of every coupling layer.
+
+    h_0 = W_in x + b_in,    h_{i+1} = h_i + V_i a(W_i a(h_i)),    y = W_out a(h_m) + b_out
+
+Pre-activation residual blocks (He et al. 2016, arXiv 1603.05027), as in neural spline flows
+(Durkan et al. 2019, arXiv 1906.04032). ``scale`` multiplies the last layer: with a small value
+the network starts near zero, so a coupling layer conditioned by it starts at the identity.
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.random as jr
+from jaxtyping import Array, Float, PRNGKeyArray
+
+
+class ResidualMLP(eqx.Module):
+    """A residual network from ``in_size`` to ``out_size`` features.
+
+    Args:
+        key: Random key for the initial weights.
+        in_size: Number of input features.
+        out_size: Number of output features.
+        width: Width of every hidden layer.
+        blocks: Number of residual blocks of two layers each.
+        activation: Elementwise nonlinearity.
+        scale: Factor on the initial weights and biases of the last layer.
+    """
+
+    first: eqx.nn.Linear
+    blocks: tuple[tuple[eqx.nn.Linear, eqx.nn.Linear], ...]
+    last: eqx.nn.Linear
+    activation: Callable[[Array], Array]
+
+    def __init__(
+        self,
+        key: PRNGKeyArray,
+        in_size: int,
+        out_size: int,
+        *,
+        width: int = 64,
+        blocks: int = 1,
+        activation: Callable[[Array], Array] = jax.nn.silu,
+        scale: float = 1.0,
+    ):
+        first, last, *inner = jr.split(key, 2 + 2 * blocks)
+        self.first = eqx.nn.Linear(in_size, width, key=first)
+        self.blocks = tuple(
+            (eqx.nn.Linear(width, width, key=a), eqx.nn.Linear(width, width, key=b))
+            for a, b in zip(inner[::2], inner[1::2], strict=True)
+        )
+        out = eqx.nn.Linear(width, out_size, key=last)
+        self.last = jax.tree.map(lambda leaf: leaf * scale, out)
+        self.activation = activation
+
+    def hidden(self, x: Float[Array, " in"]) -> Float[Array, " width"]:
+        """Everything before the last, affine, layer."""
+        h = self.first(x)
+        for a, b in self.blocks:
+            h = h + b(self.activation(a(self.activation(h))))
+        return self.activation(h)
+
+    def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
+        return self.last(self.hidden(x))

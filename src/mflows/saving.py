@@ -1,0 +1,145 @@
+"""Save and load flows: JSON for what the flow is, safetensors for its numbers.
+
+``flow.json`` names the function of ``mflows.models`` that builds the flow and its arguments;
+``flow.safetensors`` holds every array under its path in the flow. Loading rebuilds the structure
+and fills in the arrays; nothing is unpickled and no code from the files runs.
+"""
+
+import hashlib
+import json
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import safetensors
+import safetensors.numpy
+from jaxtyping import PyTree
+
+from mflows.data import write_atomically
+from mflows.flow import Flow
+from mflows.models import BUILDERS
+from mflows.version import __version__
+
+FORMAT = 1
+"""Version of the file format; files of a newer one are refused."""
+
+
+class LoadError(ValueError):
+    """A file that cannot be read as what it should be; the message says why and what to do."""
+
+
+def save(folder: str | Path, flow: Flow) -> None:
+    """Write ``flow.json`` and ``flow.safetensors`` into ``folder``, replacing what is there.
+
+    Both files are written whole or not at all.
+
+    Raises:
+        ValueError: If the flow was not built by a function of ``mflows.models`` and so cannot be
+            rebuilt from its name.
+    """
+    if flow.built is None:
+        raise ValueError(
+            "Expected a flow built by a function of mflows.models, which can be rebuilt from its "
+            "name and arguments; this one was put together by hand. Write its arrays with "
+            "equinox.tree_serialise_leaves instead."
+        )
+    name, arguments = flow.built
+    tensors = safetensors.numpy.save(arrays(flow))
+    described = {
+        "format": FORMAT,
+        "mflows": __version__,
+        "model": name,
+        "arguments": json.loads(arguments),
+        "sha256": hashlib.sha256(tensors).hexdigest(),
+    }
+    described["checksum"] = _checksum(described)
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / "flow.safetensors", tensors)
+    write_atomically(folder / "flow.json", json.dumps(described, indent=2).encode())
+
+
+def load(folder: str | Path) -> Flow:
+    """Read the flow that ``save`` wrote into ``folder``; its numbers are bit-identical.
+
+    Raises:
+        LoadError: If a file is missing, truncated, edited, or written by a newer format.
+    """
+    folder = Path(folder)
+    for name in ("flow.json", "flow.safetensors"):
+        if not (folder / name).is_file():
+            raise LoadError(
+                f"Expected a saved flow in {folder}; there is no {name}. Give the run folder that "
+                "`mflows fit` or `mflows.save` wrote."
+            )
+    described = _described(folder / "flow.json")
+    tensors = (folder / "flow.safetensors").read_bytes()
+    if hashlib.sha256(tensors).hexdigest() != described["sha256"]:
+        raise LoadError(
+            f"{folder / 'flow.safetensors'} is not the file that was saved with flow.json: it is "
+            "truncated, edited, or from another run. Restore both files from the same run."
+        )
+    build = BUILDERS[described["model"]]
+    skeleton = eqx.filter_eval_shape(build, jr.key(0), **described["arguments"])
+    return fill(skeleton, safetensors.numpy.load(tensors), folder)
+
+
+def arrays(tree: PyTree) -> dict[str, np.ndarray]:
+    """Every array of a PyTree, by its path."""
+    leaves = jax.tree_util.tree_leaves_with_path(eqx.filter(tree, eqx.is_array))
+    return {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+
+
+def fill(skeleton: PyTree, values: dict[str, np.ndarray], source: str | Path) -> PyTree:
+    """``skeleton`` with the arrays of ``values`` in the place of its own.
+
+    Raises:
+        LoadError: If names or shapes differ.
+    """
+    paths, structure = jax.tree_util.tree_flatten_with_path(skeleton)
+    wanted = {jax.tree_util.keystr(path): leaf for path, leaf in paths if _is_array(leaf)}
+    if wanted.keys() != values.keys():
+        odd = sorted(wanted.keys() ^ values.keys())
+        raise LoadError(
+            f"The arrays in {source} are not those of this flow: {len(odd)} names differ, the "
+            f"first is {odd[0]}. Was it written with other settings or another version?"
+        )
+    for name, leaf in wanted.items():
+        if leaf.shape != values[name].shape:
+            raise LoadError(
+                f"Expected array {name} of shape {leaf.shape} in {source}; got "
+                f"{values[name].shape}."
+            )
+    leaves = [
+        jnp.asarray(values[jax.tree_util.keystr(path)]) if _is_array(leaf) else leaf
+        for path, leaf in paths
+    ]
+    return jax.tree_util.tree_unflatten(structure, leaves)
+
+
+def _is_array(leaf) -> bool:
+    return eqx.is_array(leaf) or isinstance(leaf, jax.ShapeDtypeStruct)
+
+
+def _described(path: Path) -> dict:
+    try:
+        described = json.loads(path.read_text())
+        checksum = described.pop("checksum")
+        version = described["format"]
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise LoadError(f"{path} is not a saved flow, or is truncated: {error!r}.") from error
+    if version != FORMAT:
+        raise LoadError(
+            f"{path} has format {version}, written by mflows {described.get('mflows')}; this is "
+            f"mflows {__version__}, which reads format {FORMAT}. Upgrade mflows."
+        )
+    if checksum != _checksum(described):
+        raise LoadError(f"{path} was edited after it was saved. Restore the original.")
+    return described
+
+
+def _checksum(described: dict) -> str:
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,28 @@
+"""Simulators with known truth, by name."""
+
+from mflows.simulators.polynomial_surface import OutOfDistribution, PolynomialSurface
+from mflows.simulators.simulator import HasDistance, HasLogProb, Simulator
+
+__all__ = [
+    "HasDistance",
+    "HasLogProb",
+    "OutOfDistribution",
+    "PolynomialSurface",
+    "Simulator",
+    "named",
+    "names",
+]
+
+_SIMULATORS = {"polynomial-surface": PolynomialSurface}
+
+
+def names() -> tuple[str, ...]:
+    """List the names that `named` knows."""
+    return tuple(sorted(_SIMULATORS))
+
+
+def named(name: str) -> Simulator:
+    """Return the simulator called ``name``; ``ValueError`` lists the known names."""
+    if name not in _SIMULATORS:
+        raise ValueError(f"Expected a simulator out of: {', '.join(names())}; got {name!r}.")
+    return _SIMULATORS[name]()

@@ -1,0 +1,259 @@
+"""Train a flow: run the phases of a recipe one after the other, keeping the best of each."""
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import equinox as eqx
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from mflows.data import Data
+from mflows.flow import Flow
+from mflows.models import rebuild
+from mflows.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from mflows.training.loop import State, initial_state, run_epoch, trainable
+from mflows.training.monitor import Monitor
+from mflows.training.phase import Alternate, Batch, Phase
+
+_EXPLOSION = 1e6
+"""A loss this many times its first size, plus one, counts as diverged."""
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained flow and how it got there.
+
+    Attributes:
+        flow: The flow with the parameters of the best epoch of every phase.
+        history: One row per epoch: phase, epoch, train, validation, seconds.
+    """
+
+    flow: Flow
+    history: list[dict]
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss became infinite, NaN or exploded.
+
+    Attributes:
+        flow: The flow with the last good parameters.
+        history: The epochs before.
+    """
+
+    def __init__(self, phase: Phase, epoch: int, loss: float, flow: Flow, history: list[dict]):
+        super().__init__(
+            f"Training diverged in phase '{phase.name}', epoch {epoch}: the loss became {loss:g}. "
+            "The last good parameters are kept. Try a learning rate below "
+            f"{phase.learning_rate:g}, a gradient clip below {phase.clip:g}, or look for extreme "
+            "values in the data."
+        )
+        self.flow = flow
+        self.history = history
+
+
+def fit(
+    key: PRNGKeyArray,
+    flow: Flow,
+    data: Data | np.ndarray,
+    phases: Sequence[Phase | Alternate],
+    *,
+    validation: Data | np.ndarray | float = 0.1,
+    folder: str | Path | None = None,
+    resume: bool = False,
+    progress: bool = True,
+) -> Fitted:
+    """Train ``flow`` on ``data`` by the phases of a recipe.
+
+    Every phase ends with the parameters of its best epoch, by validation loss. The same key, flow
+    and data give the same result.
+
+    Args:
+        key: Random key for the split, the order of points and whatever the objectives draw.
+        flow: The flow to start from.
+        data: Training data, as ``Data`` or as an array of shape (N, *shape).
+        phases: A recipe, for instance ``mflows.recipes.manifold_then_density()``.
+        validation: Held-out data, or the fraction of ``data`` to hold out; with 0 the training
+            loss stands in for the validation loss.
+        folder: Where to write ``history.jsonl``, TensorBoard events and, after each epoch, a
+            checkpoint. ``None`` writes nothing.
+        resume: Go on from the checkpoint in ``folder``, if there is one, to the same numbers as
+            an uninterrupted run with the same arguments.
+        progress: Show live losses and the time left.
+
+    Raises:
+        ValueError: If data and flow do not fit together.
+        LoadError: If the checkpoint is damaged or belongs to another flow or recipe.
+        TrainingDiverged: If a loss becomes NaN, infinite or explodes.
+    """
+    data, held_out = _split(key, data, validation)
+    train, held_out = _batch(flow, data), _batch(flow, held_out)
+    groups = [_alternating(group, train.x.shape[0]) for group in phases]
+    folder = None if folder is None else Path(folder)
+    found = None
+    if resume and folder is not None:
+        found = read_checkpoint(
+            folder, lambda built, group: _skeleton(flow, built, groups[group], train)
+        )
+    with Monitor(folder, progress, found.history if found else []) as monitor:
+        for index, group in enumerate(groups):
+            if found and index < found.group:
+                continue
+            group_key = jr.fold_in(key, index)
+            if found and index == found.group:
+                (flow, states), first, done = found.arrays, found.visit, found.epochs
+            else:
+                for number, phase in enumerate(group.phases):
+                    if phase.start is not None:
+                        flow = phase.start(jr.fold_in(group_key, number), flow, train)
+                states, first, done = _states(flow, group, train), 0, 0
+            for visit in range(first, group.rounds * len(group.phases)):
+                at = _Visit(index, visit, group, jr.fold_in(group_key, len(group.phases) + visit))
+                flow = _run(at, flow, states, train, held_out, done, monitor, folder)
+                done = 0
+    return Fitted(flow, monitor.history)
+
+
+@dataclass(frozen=True)
+class _Visit:
+    """One phase of one round of a group of alternating phases."""
+
+    group_index: int
+    index: int
+    group: Alternate
+    key: PRNGKeyArray
+
+    @property
+    def number(self) -> int:
+        return self.index % len(self.group.phases)
+
+    @property
+    def phase(self) -> Phase:
+        return self.group.phases[self.number]
+
+
+def _run(
+    visit: _Visit,
+    flow: Flow,
+    states: list[State],
+    train: Batch,
+    held_out: Batch | None,
+    done: int,
+    monitor: Monitor,
+    folder: Path | None,
+) -> Flow:
+    """Run the epochs of one visit from epoch ``done`` on; returns the best flow."""
+    phase, number = visit.phase, visit.number
+    prepared, prepared_held_out = (_prepared(phase, flow, batch) for batch in (train, held_out))
+    if prepared is None:
+        monitor.skip(phase.name)
+        return flow
+    parameters, frozen = trainable(flow, phase.trains)
+    if done == 0:
+        states[number] = states[number]._replace(
+            parameters=parameters, best=parameters, best_loss=jnp.full((), jnp.inf, dtype=float)
+        )
+    before = visit.index // len(visit.group.phases) * phase.epochs
+    total_steps = _total_steps(phase, visit.group.rounds, train)
+    task = monitor.begin(phase.name, phase.epochs, done)
+    since_best = 0
+    for epoch in range(done, phase.epochs):
+        started = time.perf_counter()
+        state, losses = run_epoch(
+            states[number],
+            frozen,
+            phase,
+            total_steps,
+            prepared,
+            prepared_held_out,
+            jr.fold_in(visit.key, epoch),
+        )
+        loss, validation_loss = float(losses.train), float(losses.validation)
+        bound = _EXPLOSION * (1 + abs(monitor.first_loss(phase.name, loss)))
+        if not all(math.isfinite(value) and abs(value) < bound for value in (loss, validation_loss)):
+            good = eqx.combine(states[number].best, frozen)
+            raise TrainingDiverged(phase, before + epoch + 1, loss, good, monitor.history)
+        improved = float(state.best_loss) < float(states[number].best_loss)
+        states[number] = state
+        monitor.epoch(
+            task,
+            {
+                "phase": phase.name,
+                "epoch": before + epoch + 1,
+                "train": loss,
+                "validation": validation_loss,
+                "seconds": time.perf_counter() - started,
+            },
+        )
+        since_best = 0 if improved else since_best + 1
+        stop = phase.patience is not None and since_best >= phase.patience
+        if folder is not None:
+            reached = phase.epochs if stop else epoch + 1
+            write_checkpoint(
+                folder,
+                Checkpoint(
+                    visit.group_index, visit.index, reached, (flow, states), monitor.history
+                ),
+            )
+        if stop:
+            break
+    return eqx.combine(states[number].best, frozen)
+
+
+def _split(key, data, validation) -> tuple[Data, Data | None]:
+    data = data if isinstance(data, Data) else Data(np.asarray(data))
+    if isinstance(validation, Data):
+        return data, validation
+    if not isinstance(validation, float | int):
+        return data, Data(np.asarray(validation))
+    if not 0 <= validation < 1:
+        raise ValueError(f"Expected a validation fraction in [0, 1); got {validation}.")
+    if not round(validation * len(data)):
+        return data, None
+    return data.split(validation, seed=int(jr.randint(key, (), 0, 2**31 - 1)))
+
+
+def _batch(flow: Flow, data: Data | None) -> Batch | None:
+    if data is None:
+        return None
+    if data.shape != flow.shape or (flow.cond_shape is not None and data.cond_shape != flow.cond_shape):
+        raise ValueError(
+            f"Expected data of shape {flow.shape} with condition {flow.cond_shape} for this flow; "
+            f"got {data.shape} with condition {data.cond_shape}."
+        )
+    condition = None if flow.cond_shape is None else jnp.asarray(data.condition, dtype=float)
+    return Batch(jnp.asarray(data.x, dtype=float), condition)
+
+
+def _alternating(group: Phase | Alternate, points: int) -> Alternate:
+    """A group of phases, with batches no larger than the data."""
+    group = group if isinstance(group, Alternate) else Alternate((group,), 1)
+    return replace(
+        group,
+        phases=tuple(replace(p, batch_size=min(p.batch_size, points)) for p in group.phases),
+    )
+
+
+def _total_steps(phase: Phase, rounds: int, train: Batch) -> int:
+    return rounds * phase.epochs * (train.x.shape[0] // phase.batch_size)
+
+
+def _states(flow: Flow, group: Alternate, train: Batch) -> list[State]:
+    return [
+        initial_state(flow, phase, _total_steps(phase, group.rounds, train))
+        for phase in group.phases
+    ]
+
+
+def _skeleton(flow: Flow, built, group: Alternate, train: Batch):
+    flow = flow if built == flow.built else rebuild(jr.key(0), built)
+    return flow, _states(flow, group, train)
+
+
+def _prepared(phase: Phase, flow: Flow, batch: Batch | None) -> Batch | None:
+    prepare = getattr(phase.objective, "prepare", None)
+    return batch if prepare is None or batch is None else prepare(flow, batch)

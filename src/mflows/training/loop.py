@@ -1,0 +1,124 @@
+"""The compiled inner loop: one epoch is one call, its steps one scan on the device.
+
+Everything a phase carries from epoch to epoch is a value in ``State``; the best parameters so far
+are kept as values too, so restoring them cannot alias the live ones.
+"""
+
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import optax
+from jaxtyping import Array, PRNGKeyArray, PyTree, Scalar
+from paramax import NonTrainable
+
+from mflows.flow import Flow
+from mflows.training.phase import Batch, Phase
+
+
+class State(NamedTuple):
+    """What one phase carries: live and best parameters, optimiser, best validation loss."""
+
+    parameters: PyTree
+    best: PyTree
+    optimizer: PyTree
+    best_loss: Scalar
+
+
+class Losses(NamedTuple):
+    """Mean training loss over the epoch's steps, and validation loss after it."""
+
+    train: Array
+    validation: Array
+
+
+def trainable(flow: Flow, trains: tuple[str, ...]) -> tuple[Flow, Flow]:
+    """Split a flow into the parameters that a phase trains and everything else."""
+    parts = {
+        name: jax.tree.map(
+            lambda leaf, on=name in trains: on and eqx.is_inexact_array(leaf),
+            getattr(flow, name),
+            is_leaf=lambda leaf: isinstance(leaf, NonTrainable),
+        )
+        for name in ("chart", "latent")
+    }
+    spec = jax.tree.map(lambda _: False, flow, is_leaf=lambda leaf: isinstance(leaf, NonTrainable))
+    spec = eqx.tree_at(lambda f: (f.chart, f.latent), spec, (parts["chart"], parts["latent"]))
+    return eqx.partition(flow, spec, is_leaf=lambda leaf: isinstance(leaf, NonTrainable))
+
+
+def optimizer(phase: Phase, steps: int) -> optax.GradientTransformation:
+    """AdamW with clipped gradients and cosine decay to zero over ``steps``."""
+    schedule = optax.cosine_decay_schedule(phase.learning_rate, steps)
+    return optax.chain(
+        optax.clip_by_global_norm(phase.clip),
+        optax.adamw(schedule, weight_decay=phase.weight_decay),
+    )
+
+
+def initial_state(flow: Flow, phase: Phase, steps: int) -> State:
+    """The state of a phase before its first step."""
+    parameters, _ = trainable(flow, phase.trains)
+    return State(parameters, parameters, optimizer(phase, steps).init(parameters), jnp.full((), jnp.inf, dtype=float))
+
+
+@eqx.filter_jit
+def run_epoch(
+    state: State,
+    frozen: Flow,
+    phase: Phase,
+    total_steps: int,
+    train: Batch,
+    validation: Batch | None,
+    key: PRNGKeyArray,
+) -> tuple[State, Losses]:
+    """One pass over the training data, then the validation loss."""
+    update = optimizer(phase, total_steps).update
+    order_key, step_key, validation_key = jr.split(key, 3)
+
+    def loss(parameters, batch, key):
+        return phase.objective(eqx.combine(parameters, frozen), batch, key)
+
+    def step(carry, inputs):
+        parameters, moments = carry
+        batch, key = inputs
+        value, gradient = jax.value_and_grad(loss)(parameters, batch, key)
+        updates, moments = update(gradient, moments, parameters)
+        return (eqx.apply_updates(parameters, updates), moments), value
+
+    batches = _batches(train, phase.batch_size, jr.permutation(order_key, train.x.shape[0]))
+    keys = jr.split(step_key, batches.x.shape[0])
+    (parameters, moments), values = jax.lax.scan(
+        step, (state.parameters, state.optimizer), (batches, keys)
+    )
+    train_loss = values.mean()
+    if validation is None:
+        validation_loss = train_loss
+    else:
+        validation_loss = _mean_loss(parameters, loss, validation, validation_key)
+    better = validation_loss < state.best_loss
+    best = jax.tree.map(lambda new, old: jnp.where(better, new, old), parameters, state.best)
+    best_loss = jnp.where(better, validation_loss, state.best_loss)
+    return State(parameters, best, moments, best_loss), Losses(train_loss, validation_loss)
+
+
+def _batches(data: Batch, size: int, order: Array) -> Batch:
+    count = order.size // size
+    order = order[: count * size]
+    return jax.tree.map(lambda leaf: leaf[order].reshape(count, size, *leaf.shape[1:]), data)
+
+
+def _mean_loss(parameters, loss, data: Batch, key, size: int = 1000) -> Scalar:
+    """Mean loss over all points, in blocks."""
+    points = data.x.shape[0]
+    whole = points - points % size
+    total = jnp.zeros(())
+    if whole:
+        blocks = jax.tree.map(lambda leaf: leaf[:whole].reshape(-1, size, *leaf.shape[1:]), data)
+        total += size * jax.lax.map(lambda block: loss(parameters, block, key), blocks).sum()
+    if points - whole:
+        rest = jax.tree.map(lambda leaf: leaf[whole:], data)
+        total += (points - whole) * loss(parameters, rest, key)
+    return total / points

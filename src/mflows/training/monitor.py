@@ -1,0 +1,85 @@
+"""What a training run shows and writes while it goes on."""
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+class Monitor:
+    """Live progress on standard error; ``history.jsonl`` and TensorBoard events in a folder.
+
+    Args:
+        folder: Where to write, ``None`` for nowhere.
+        progress: Show progress.
+        history: Rows of an earlier, interrupted part of the run.
+    """
+
+    def __init__(self, folder: Path | None, progress: bool, history: list[dict]):
+        self.history = list(history)
+        self._progress = Progress(
+            TextColumn("[bold]{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[losses]}"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=not progress,
+        )
+        self._file = self._events = None
+        if folder is not None:
+            from tensorboardX import SummaryWriter  # imports protobuf: slow, and only needed here
+
+            folder.mkdir(parents=True, exist_ok=True)
+            self._file = (folder / "history.jsonl").open("w")
+            self._events = SummaryWriter(str(folder / "tensorboard"))
+            for row in self.history:
+                self._write(row)
+
+    def __enter__(self) -> "Monitor":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._progress.stop()
+        if self._file is not None:
+            self._file.close()
+        if self._events is not None:
+            self._events.close()
+
+    def begin(self, name: str, epochs: int, done: int):
+        """Begin a phase; returns the handle that ``epoch`` wants."""
+        return self._progress.add_task(name, total=epochs, completed=done, losses="compiling")
+
+    def skip(self, name: str) -> None:
+        """Say that a phase is not needed."""
+        self._progress.console.print(f"[bold]{name}[/bold] is not needed for these data")
+
+    def first_loss(self, name: str, default: float) -> float:
+        """The training loss of a phase's first epoch, ``default`` before there is one."""
+        return next((row["train"] for row in self.history if row["phase"] == name), default)
+
+    def epoch(self, task, row: dict) -> None:
+        """Record one finished epoch."""
+        self.history.append(row)
+        losses = f"train {row['train']:.4g}  validation {row['validation']:.4g}"
+        self._progress.update(task, advance=1, losses=losses)
+        self._write(row)
+
+    def _write(self, row: dict) -> None:
+        if self._file is not None:
+            self._file.write(json.dumps(row) + "\n")
+            self._file.flush()
+        if self._events is not None:
+            for kind in ("train", "validation"):
+                self._events.add_scalar(f"{row['phase']}/{kind}", row[kind], row["epoch"])

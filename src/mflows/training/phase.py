@@ -1,0 +1,76 @@
+"""Phases: training as data. A recipe is a list of phases, and ``fit`` runs one after the other."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from jaxtyping import Array, PRNGKeyArray
+
+from mflows.flow import Flow
+
+
+class Batch(NamedTuple):
+    """Points and their conditions, as objectives see them; the leading axis runs over points."""
+
+    x: Array
+    condition: Array | None
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One stretch of training with a fresh AdamW and a cosine decay of the learning rate to 0.
+
+    Args:
+        objective: ``(flow, batch, key) -> scalar`` to minimise. It may have a method
+            ``prepare(flow, batch) -> batch``, applied once to all data before the phase.
+        trains: Which parts of the flow train, of ``"chart"`` and ``"latent"``. All else is frozen
+            structurally: the optimiser never sees it.
+        epochs: Passes over the training data.
+        name: Name in progress, history and errors.
+        batch_size: Points per step; the last, smaller batch of an epoch is dropped.
+        learning_rate: Peak learning rate.
+        weight_decay: Decoupled weight decay of AdamW.
+        clip: Gradients are scaled down to this global norm.
+        patience: Stop after so many epochs without a better validation loss; ``None`` never.
+        start: ``(key, flow, batch) -> flow``, run once on the training data before the phase.
+    """
+
+    objective: Callable
+    trains: tuple[str, ...]
+    epochs: int
+    name: str = "training"
+    batch_size: int = 100
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    clip: float = 1.0
+    patience: int | None = None
+    start: Callable[[PRNGKeyArray, Flow, Batch], Flow] | None = None
+
+    def __post_init__(self):
+        unknown = set(self.trains) - {"chart", "latent"}
+        if unknown or not self.trains:
+            raise ValueError(
+                f"Expected `trains` to name 'chart', 'latent' or both; got {self.trains}."
+            )
+        for field in ("epochs", "batch_size"):
+            if getattr(self, field) < 1:
+                raise ValueError(f"Expected {field} >= 1; got {getattr(self, field)}.")
+        for field in ("learning_rate", "clip"):
+            if not getattr(self, field) > 0:
+                raise ValueError(f"Expected {field} > 0; got {getattr(self, field)}.")
+
+
+@dataclass(frozen=True)
+class Alternate:
+    """Phases taken in turn, each for its ``epochs``, ``rounds`` times over.
+
+    Optimiser states and learning-rate schedules run on from round to round.
+    """
+
+    phases: tuple[Phase, ...]
+    rounds: int
+
+    def __post_init__(self):
+        object.__setattr__(self, "phases", tuple(self.phases))
+        if self.rounds < 1 or not self.phases:
+            raise ValueError("Expected at least one phase and one round to alternate.")

@@ -1,0 +1,9 @@
+"""Methods for the log-volume 1/2 log det(J^T J) of a decoder, one per file."""
+
+from mflows.volume.auto import Auto
+from mflows.volume.complement import Complement
+from mflows.volume.determinant import Determinant
+from mflows.volume.exact import Exact
+from mflows.volume.volume import Volume
+
+__all__ = ["Auto", "Complement", "Determinant", "Exact", "Volume"]
