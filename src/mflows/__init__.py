@@ -4,16 +4,17 @@
     log p(x) = log p_U(u) - 1/2 log det(J^T J),  u = e(x),  J = dg/du
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
-from mflows import charts, data, models, simulators, training, volume
-from mflows.flow import Flow
-from mflows.saving import load, save
-from mflows.training import fit, recipes
 from mflows.version import __version__
 
 if TYPE_CHECKING:
+    from mflows import charts, data, metrics, models, runs, simulators, training, volume
     from mflows.estimator import ManifoldFlow
+    from mflows.flow import Flow
+    from mflows.saving import load, save
+    from mflows.training import fit, recipes
 
 __all__ = [
     "Flow",
@@ -23,19 +24,37 @@ __all__ = [
     "data",
     "fit",
     "load",
+    "metrics",
     "models",
     "recipes",
+    "runs",
     "save",
     "simulators",
     "training",
     "volume",
 ]
 
+_HOMES = {
+    "Flow": "mflows.flow",
+    "ManifoldFlow": "mflows.estimator",
+    "fit": "mflows.training",
+    "load": "mflows.saving",
+    "recipes": "mflows.training",
+    "save": "mflows.saving",
+}
+
 
 def __getattr__(name: str):
-    # scikit-learn is slow to import and only the estimator needs it.
-    if name == "ManifoldFlow":
-        from mflows.estimator import ManifoldFlow
+    # Everything on demand: JAX and scikit-learn are slow to import, and `mflows --help` needs none.
+    if name not in __all__:
+        raise AttributeError(f"module 'mflows' has no attribute {name!r}")
+    if name in _HOMES:
+        value = getattr(import_module(_HOMES[name]), name)
+    else:
+        value = import_module(f"mflows.{name}")
+    globals()[name] = value
+    return value
 
-        return ManifoldFlow
-    raise AttributeError(f"module 'mflows' has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

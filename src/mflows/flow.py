@@ -130,6 +130,14 @@ class Flow(AbstractDistribution):
 
     # Batches --------------------------------------------------------------------------------
 
+    def sample(self, key, sample_shape=(), condition=None) -> Array:
+        """Draw points, shape (*sample_shape, *batch of conditions, *shape)."""
+        return super().sample(key, sample_shape, _checked_condition(self, condition))
+
+    def sample_and_log_prob(self, key, sample_shape=(), condition=None) -> tuple[Array, Array]:
+        """``sample`` and the ``log_prob`` of what was drawn, in one pass and without encoding."""
+        return super().sample_and_log_prob(key, sample_shape, _checked_condition(self, condition))
+
     def log_prob(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """On-manifold log-density at the projection of ``x``, in nats, shape (...).
 
@@ -194,24 +202,31 @@ def _over_points(flow: Flow, method: str, shape: tuple[int, ...], x, condition):
     if split < 0 or x.shape[split:] != shape:
         raise ValueError(_wrong_shape("x" if shape == flow.shape else "u", shape, x.shape))
     batch = x.shape[:split]
-    if flow.cond_shape is None:
-        condition = None
-    else:
-        if condition is None:
-            raise ValueError(
-                f"Expected a condition of shape {_starred(flow.cond_shape)} for this conditional "
-                "flow; got none."
-            )
-        condition = jnp.asarray(condition, dtype=float)
-        split = condition.ndim - len(flow.cond_shape)
-        if split < 0 or condition.shape[split:] != flow.cond_shape:
-            raise ValueError(_wrong_shape("condition", flow.cond_shape, condition.shape))
-        batch = jnp.broadcast_shapes(batch, condition.shape[:split])
+    condition = _checked_condition(flow, condition)
+    if condition is not None:
+        leading = condition.shape[: condition.ndim - len(flow.cond_shape)]
+        batch = jnp.broadcast_shapes(batch, leading)
         condition = jnp.broadcast_to(condition, batch + flow.cond_shape)
         condition = condition.reshape(-1, *flow.cond_shape)
     points = jnp.broadcast_to(x, batch + shape).reshape(-1, *shape)
     flat = _mapped(flow, method, points, condition)
     return jax.tree.map(lambda leaf: leaf.reshape(batch + leaf.shape[1:]), flat)
+
+
+def _checked_condition(flow: Flow, condition: ArrayLike | None) -> Array | None:
+    """The condition as an array of the right shape; ``None`` for a flow that ignores it."""
+    shape = flow.cond_shape
+    if shape is None:
+        return None
+    if condition is None:
+        raise ValueError(
+            f"Expected a condition of shape {_starred(shape)} for this conditional flow; got none."
+        )
+    condition = jnp.asarray(condition, dtype=float)
+    split = condition.ndim - len(shape)
+    if split < 0 or condition.shape[split:] != shape:
+        raise ValueError(_wrong_shape("condition", shape, condition.shape))
+    return condition
 
 
 @eqx.filter_jit

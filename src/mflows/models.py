@@ -15,7 +15,7 @@ from collections.abc import Callable
 from functools import wraps
 
 import jax.random as jr
-from flowjax.bijections import Chain
+from flowjax.bijections import Chain, Invert
 from flowjax.distributions import StandardNormal, Transformed
 from jaxtyping import PRNGKeyArray
 
@@ -144,7 +144,7 @@ def m_flow(
     )
     latent = Transformed(
         StandardNormal((latent_dim,)),
-        Chain([latent_bijection, Placement.identity(latent_dim)]),
+        Chain([Invert(latent_bijection), Placement.identity(latent_dim)]),
     )
     return Flow(chart, latent)
 

@@ -82,9 +82,19 @@ def load(folder: str | Path) -> Flow:
             f"{folder / 'flow.safetensors'} is not the file that was saved with flow.json: it is "
             "truncated, edited, or from another run. Restore both files from the same run."
         )
-    build = BUILDERS[described["model"]]
-    skeleton = eqx.filter_eval_shape(build, jr.key(0), **described["arguments"])
-    return fill(skeleton, safetensors.numpy.load(tensors), folder)
+    try:
+        build = BUILDERS[described["model"]]
+        skeleton = eqx.filter_eval_shape(build, jr.key(0), **described["arguments"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise LoadError(
+            f"{folder / 'flow.json'} describes a flow that mflows {__version__} cannot build: "
+            f"{error}. It was written by mflows {described.get('mflows')}; upgrade mflows."
+        ) from error
+    try:
+        values = safetensors.numpy.load(tensors)
+    except safetensors.SafetensorError as error:
+        raise LoadError(f"{folder / 'flow.safetensors'} is no safetensors file: {error}.") from error
+    return fill(skeleton, values, folder)
 
 
 def arrays(tree: PyTree) -> dict[str, np.ndarray]:

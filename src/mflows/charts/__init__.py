@@ -1,6 +1,7 @@
 """Charts: what a manifold is, how tangents are carried along it, and the layers they are made of."""
 
 from mflows.charts.chart import BijectionChart, Chart, Composed, Pad
+from mflows.charts.implicit import ImplicitSpline
 from mflows.charts.placement import Placement, place, placement_of
 from mflows.charts.pushforward import condition_for, pushforward
 from mflows.charts.splines import spline_coupling, spline_stack
@@ -9,6 +10,7 @@ __all__ = [
     "BijectionChart",
     "Chart",
     "Composed",
+    "ImplicitSpline",
     "Pad",
     "Placement",
     "condition_for",

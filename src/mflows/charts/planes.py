@@ -9,11 +9,13 @@ per point (a projection, or an embedding of another kind), the conflict is
 where N8 are the 8 nearest neighbours and Q is the 99% quantile. The quotient has no unit: it is
 near 1 for an isometric chart, a little more on a graph with slopes, and as large as the distance
 between two sheets in neighbour spacings wherever a projection lays one sheet over another. Noise
-in many dimensions moves both parts alike. ``choose_plane`` searches the coordinate planes,
-principal planes and random planes, then refines the best one by random steps.
+in many dimensions moves both parts alike.
+
+``choose_plane`` tries principal planes, coordinate planes and random ones and refines the best by
+random steps. It searches on the mean over points, which is smoother than the quantile.
 """
 
-from itertools import combinations, islice
+from itertools import combinations
 from math import comb
 from typing import NamedTuple
 
@@ -21,12 +23,21 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 from scipy.linalg import null_space
-from scipy.spatial import cKDTree
+from sklearn.neighbors import NearestNeighbors
 
 NO_PLANE = 3.0
+"""Conflict above which no plane serves.
+
+Measured best planes: graphs 1.2 to 1.7 (polynomial surface, oblique sheet in six dimensions),
+rolls and folds 6.3 to 8.3 (swiss roll, S-curve), two turns of a spiral 38 to 41, sphere 11, circle
+82. Noise lies between: images of digits 1.4 at n = 10 and 3.6 at n = 2, a normal in three
+dimensions 3.6. So a warm start should also ask whether the embedding's own conflict is lower.
+"""
+
 NEIGHBOURS = 8
 QUANTILE = 0.99
-TOLERANCE = 1.1
+TOLERANCE = 1.05
+STARTS = 3
 
 
 class Plane(NamedTuple):
@@ -41,24 +52,27 @@ class Plane(NamedTuple):
     score: float
 
 
-def _spread(z: np.ndarray, u: np.ndarray) -> float:
-    """Quantile over points of the largest distance in z among the nearest neighbours in u."""
-    _, near = cKDTree(u).query(u, min(NEIGHBOURS + 1, len(u)))
-    return float(np.quantile(np.linalg.norm(z[near] - z[:, None], axis=-1).max(1), QUANTILE))
+def _spread(z: np.ndarray, u: np.ndarray) -> np.ndarray:
+    """Measure the largest distance in z of every point from its nearest neighbours in u."""
+    count = min(NEIGHBOURS + 1, len(u))
+    search = NearestNeighbors(n_neighbors=count, algorithm="kd_tree" if u.shape[1] < 5 else "brute")
+    near = search.fit(u).kneighbors(u, return_distance=False)
+    return np.linalg.norm(z[near] - z[:, None], axis=-1).max(1)
 
 
 def conflict(z: Float[np.ndarray, "N D"], u: Float[np.ndarray, "N n"]) -> float:
     """How far apart in space neighbours in the coordinates u lie: 1 is best.
 
     Args:
-        z: Standardised points, shape (N, D).
+        z: Standardised points, shape (N, D), a few thousand at most.
         u: Their coordinates, shape (N, n), for example ``z @ frame.T``.
     """
-    return _spread(z, u) / max(_spread(z, z), np.finfo(float).tiny)
+    spread, unit = (np.quantile(_spread(z, v), QUANTILE) for v in (u, z))
+    return float(spread / max(unit, np.finfo(float).tiny))
 
 
 def _orthonormal(rows: np.ndarray) -> np.ndarray:
-    """The nearest orthonormal rows."""
+    """Find the nearest orthonormal rows."""
     left, _, right = np.linalg.svd(rows, full_matrices=False)
     return left @ right
 
@@ -68,9 +82,23 @@ def _subsets(rng: np.random.Generator, axes: np.ndarray, n: int, count: int) -> 
     if comb(len(axes), n) <= count:
         chosen = combinations(range(len(axes)), n)
     else:
-        others = (rng.choice(len(axes), n, replace=False) for _ in range(count - 1))
-        chosen = [range(n), *islice(others, count - 1)]
+        chosen = [range(n), *(rng.choice(len(axes), n, replace=False) for _ in range(count - 1))]
     return [axes[list(rows)] for rows in chosen]
+
+
+def _refined(
+    rng: np.random.Generator, z: np.ndarray, frame: np.ndarray, mean: float, steps: int
+) -> tuple[np.ndarray, float]:
+    """Random steps that shrink while they fail, kept where the mean spread falls."""
+    size = 0.5
+    for _ in range(steps):
+        noise = rng.normal(size=frame.shape) / np.sqrt(frame.shape[1])
+        trial = _orthonormal(frame + size * noise)
+        value = _spread(z, z @ trial.T).mean()
+        size *= 1.5 if value < mean else 0.93
+        if value < mean:
+            frame, mean = trial, value
+    return frame, mean
 
 
 def choose_plane(
@@ -78,45 +106,37 @@ def choose_plane(
     z: Float[np.ndarray, "N D"],
     n: int,
     *,
-    points: int = 2000,
-    candidates: int = 40,
-    steps: int = 80,
+    points: int = 700,
+    candidates: int = 32,
+    steps: int = 100,
 ) -> Plane:
     """Find the plane with the least conflict, deterministic in the key.
 
-    Among the planes tried that score within 10% of the best, the one with the largest variance is
+    Among the planes tried that come within 5% of the best, the one with the largest variance is
     taken, so data that prefer no plane get the principal one.
 
     Args:
         key: Random key.
         z: Standardised points, shape (N, D).
         n: Dimension of the plane, at most D.
-        points: Number of points to score on, drawn without replacement.
+        points: Number of points to search on; the final score uses three times as many.
         candidates: Number of planes of each of the three kinds to try.
-        steps: Number of random steps that refine the best plane.
+        steps: Number of random steps that refine each of the best three planes.
     """
-    z = np.asarray(z, float)
     rng = np.random.default_rng(np.asarray(jr.key_data(key)).ravel())
-    dim = z.shape[1]
-    z = z[rng.permutation(len(z))[:points]]
-    z = z - z.mean(0)
-    unit = max(_spread(z, z), np.finfo(float).tiny)
-    principal = np.linalg.svd(z.T @ z)[2]
+    scored = np.asarray(z, float)[rng.permutation(len(z))[: 3 * points]]
+    z, dim = scored[:points], scored.shape[1]
+    principal = np.linalg.svd(scored - scored.mean(0), full_matrices=scored.shape[0] < dim)[2]
     frames = [
         *_subsets(rng, principal, n, candidates),
         *_subsets(rng, np.eye(dim), n, candidates),
         *(_orthonormal(rng.normal(size=(n, dim))) for _ in range(candidates)),
     ]
-    scores = [_spread(z, z @ frame.T) / unit for frame in frames]
-    best = int(np.argmin(scores))
-    frame, score = frames[best], scores[best]
-    for size in np.geomspace(0.5, 0.05, steps):
-        trial = _orthonormal(frame + size / np.sqrt(dim) * rng.normal(size=frame.shape))
-        value = _spread(z, z @ trial.T) / unit
-        if value < score:
-            frame, score = trial, value
-    frames, scores = [*frames, frame], [*scores, score]
-    good = [i for i, value in enumerate(scores) if value <= TOLERANCE * score]
-    chosen = max(good, key=lambda i: np.var(z @ frames[i].T, axis=0).sum())
-    rows = frames[chosen]
-    return Plane(np.concatenate([rows, null_space(rows).T]), scores[chosen])
+    tried = [(frame, _spread(z, z @ frame.T).mean()) for frame in frames]
+    tried.sort(key=lambda pair: pair[1])
+    tried += [_refined(rng, z, *pair, steps) for pair in tried[:STARTS]]
+    least = min(mean for _, mean in tried)
+    good = [frame for frame, mean in tried if mean <= TOLERANCE * least]
+    frame = max(good, key=lambda rows: np.var(z @ rows.T, axis=0).sum())
+    rotation = np.concatenate([frame, null_space(frame).T])
+    return Plane(rotation, conflict(scored, scored @ frame.T))

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from functools import lru_cache
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 from flowjax.bijections import (
@@ -31,22 +32,24 @@ from flowjax.bijections import (
 )
 from jaxtyping import PRNGKeyArray
 
+from mflows.charts.implicit import ImplicitSpline
 from mflows.nets import ResidualMLP
 
 IDENTITY_SCALE = 0.01
 
 
 @lru_cache
-def _spline(bins: int, interval: float) -> tuple[RationalQuadraticSpline, Callable, int]:
+def _spline(bins: int, interval: float) -> tuple[ImplicitSpline, Callable, int]:
     """The scalar spline and its constructor from parameters.
 
     Cached, so that two stacks with the same settings are structurally equal and share compiled
     functions.
     """
-    spline = RationalQuadraticSpline(knots=bins - 1, interval=interval)
-    layer = Coupling(
-        jr.key(0), transformer=spline, untransformed_dim=1, dim=2, nn_width=1, nn_depth=1
-    )
+    with jax.ensure_compile_time_eval():  # what is cached must not belong to a caller's trace
+        spline = ImplicitSpline(RationalQuadraticSpline(knots=bins - 1, interval=interval))
+        layer = Coupling(
+            jr.key(0), transformer=spline, untransformed_dim=1, dim=2, nn_width=1, nn_depth=1
+        )
     return spline, layer.transformer_constructor, layer.conditioner.out_size
 
 

@@ -6,6 +6,7 @@ them. Every other array of shape (N,) or (N, C) is a group of further columns.
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -22,7 +23,7 @@ def read_npy(path: Path) -> Table:
 
 def read_npz(path: Path) -> Table:
     """Read an archive of arrays."""
-    with np.load(path, allow_pickle=False) as arrays:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return _from_arrays(path.name, dict(arrays))
 
 
@@ -79,4 +80,5 @@ def _from_arrays(source: str, arrays: dict[str, np.ndarray]) -> Table:
             return x[:, [index[name] for name in wanted]]
         return np.stack([x[:, index[n]] if n in index else columns[n] for n in wanted], axis=1)
 
-    return Table(source, len(x), names, given is not None, take, groups)
+    named = names != column_names("x", x.shape[1])
+    return Table(source, len(x), names, named, take, groups)

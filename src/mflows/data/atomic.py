@@ -9,14 +9,14 @@ from typing import BinaryIO
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """A binary file that takes the place of ``path`` when the block ends without an error.
+    """Open a binary file that takes the place of ``path`` when the block ends without an error.
 
     It is written beside ``path`` and moved there; after an error or a crash ``path`` is as it was.
     """
     path = Path(path)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        with temporary.open("wb") as file:
+        with temporary.open("w+b") as file:
             yield file
         temporary.replace(path)
     finally:

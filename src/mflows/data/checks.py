@@ -74,13 +74,7 @@ def constant_columns(array: np.ndarray) -> np.ndarray:
     return (single == single[:1]).all(axis=0)
 
 
-def check_varied(
-    source: str,
-    array: np.ndarray,
-    names: Sequence[str],
-    *,
-    remedy: str = "Drop them with drop_constant=True (command line: --drop-constant).",
-) -> None:
+def check_varied(source: str, array: np.ndarray, names: Sequence[str]) -> None:
     """Raise for fewer than two rows, for rows that are all equal and for constant columns."""
     if len(array) < 2:
         rows = "one row" if len(array) == 1 else "no rows"
@@ -95,7 +89,8 @@ def check_varied(
         which = [name for name, flat in zip(names, constant, strict=True) if flat]
         raise DataError(
             f"{source}: expected columns that vary; got constant {plural(which)} "
-            f"(one value only, in float32). {remedy}"
+            "(one value only, in float32). Drop them with drop_constant=True "
+            "(command line: --drop-constant)."
         )
 
 

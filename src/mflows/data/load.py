@@ -12,6 +12,7 @@ from mflows.data.checks import (
     check_varied,
     constant_columns,
     listed,
+    plural,
 )
 from mflows.data.data import Data
 from mflows.data.read import read_table
@@ -65,9 +66,12 @@ def load(
         names = tuple(name for name, flat in zip(names, constant, strict=True) if not flat)
         x = x[:, ~constant]
     check_varied(table.source, x, names)
-    if theta is not None:
-        remedy = "A condition must vary: leave these out of the condition."
-        check_varied(table.source, theta, chosen, remedy=remedy)
+    if theta is not None and (constant := constant_columns(theta)).any():
+        which = [name for name, flat in zip(chosen, constant, strict=True) if flat]
+        raise DataError(
+            f"{table.source}: expected a condition that varies; got constant {plural(which)}. "
+            f"Leave them out of the condition."
+        )
     return Data(x, theta, names, chosen)
 
 

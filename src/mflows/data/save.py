@@ -1,12 +1,12 @@
 """Write tables, all or nothing: to a temporary file beside the target, which it then replaces."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from mflows.data.atomic import replacing
 from mflows.data.checks import DataError
 from mflows.data.data import column_names
 
@@ -97,14 +97,9 @@ def save_array(
 
 
 def _write(path: Path, columns: Columns, more: Columns) -> None:
-    """Write to a temporary file in the same folder, then replace ``path`` by it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            WRITERS[path.suffix.lower()](file, columns, more)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Write ``columns``, and ``more`` arrays beside them, in the format of the suffix."""
+    with replacing(path) as file:
+        WRITERS[path.suffix.lower()](file, columns, more)
 
 
 def _frame(columns: Columns, more: Columns) -> Any:

@@ -2,7 +2,7 @@
 (() => {
   const figures = JSON.parse(document.getElementById("specs").textContent);
   const root = document.documentElement;
-  const narrow = matchMedia("(max-width: 760px)");
+  const narrow = matchMedia("screen and (max-width: 760px)");
   const touch = matchMedia("(pointer: coarse)").matches;
   const webgl = !!document.createElement("canvas").getContext("webgl");
   const config = {
@@ -15,7 +15,7 @@
   // A string such as "--data" names a variable of the style sheet: put in its value.
   function painted(value, style) {
     if (typeof value === "string") {
-      return value.startsWith("--") ? style.getPropertyValue(value).trim() : value;
+      return value.startsWith("--") ? style.getPropertyValue(value).trim() || value : value;
     }
     if (Array.isArray(value)) return value.map((v) => painted(v, style));
     if (value === null || typeof value !== "object") return value;
@@ -77,6 +77,10 @@
   drawAll();
   narrow.addEventListener("change", drawAll);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
-  addEventListener("beforeprint", () => { root.dataset.paper = "yes"; drawAll(); });
+  // Paper is light and narrow; the browser does not wait, so all figures are drawn at once.
+  addEventListener("beforeprint", () => {
+    root.dataset.paper = "yes";
+    figures.forEach((_, i) => draw(i));
+  });
   addEventListener("afterprint", () => { delete root.dataset.paper; drawAll(); });
 })();

@@ -14,6 +14,7 @@ from pathlib import Path
 from string import Template
 
 from mflows.report.checks import CHECKS, warnings_of
+from mflows.data import write_atomically
 from mflows.report.content import Content, Table
 from mflows.report.distributions import density_figure, distance_figure, scatter_figure
 from mflows.report.figures import Figure
@@ -33,13 +34,7 @@ def write(path: str | os.PathLike[str], content: Content) -> Path:
         FileNotFoundError: If the folder of ``path`` does not exist.
     """
     path = Path(path)
-    page = html(content)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        beside.write_text(page, encoding="utf-8")
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+    write_atomically(path, html(content).encode())
     return path
 
 

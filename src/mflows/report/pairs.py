@@ -102,7 +102,7 @@ def _layout(names: list[str], ranges: list[tuple[float, float]]) -> Spec:
     size = (1 - GAP * (k - 1)) / k
     limit = max(8, 72 // k)
     frame = {"showline": True, "mirror": "all", "linecolor": GRID, "nticks": 5 if k > 3 else 6}
-    frame["ticks"] = ""
+    frame |= {"ticks": "", "tickangle": 0}
     drawing = layout(
         {1: 320, 2: 520}.get(k, 150 * k + 90), margin={"l": 64, "r": 12, "t": 40, "b": 56}
     )

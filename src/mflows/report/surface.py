@@ -110,7 +110,8 @@ def _variant(
 
 
 def _trace(manifold: Surface | Curve, panel: int) -> Spec:
-    x = [packed(np.ascontiguousarray(c)) for c in np.moveaxis(manifold.x, -1, 0)]
+    known = np.isfinite(manifold.log_prob)  # what is not finite is a gap
+    x = [packed(np.where(known, c, np.nan)) for c in np.moveaxis(manifold.x, -1, 0)]
     colour = packed(manifold.log_prob)
     name = ("model", "truth")[panel]
     if isinstance(manifold, Surface):
@@ -183,8 +184,8 @@ def _camera(manifold: Surface | Curve) -> Spec:
         span = np.ptp(x[:, :2], axis=0)
         side = (x[peak, :2] - x[:, :2].mean(axis=0)) / np.where(span > 0, span, 1.0)
         toward = side / np.hypot(*side) if np.hypot(*side) > 0.1 else toward
-    eye = {"x": 1.7 * float(toward[0]), "y": 1.7 * float(toward[1]), "z": 1.1}
-    return {"eye": eye, "center": {"x": 0, "y": 0, "z": -0.16}}
+    eye = {"x": 1.72 * float(toward[0]), "y": 1.72 * float(toward[1]), "z": 1.1}
+    return {"eye": eye, "center": {"x": 0, "y": 0, "z": -0.21}}
 
 
 def _box(names: Sequence[str], ranges: list[Range], camera: Spec) -> Spec:

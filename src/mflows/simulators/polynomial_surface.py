@@ -25,7 +25,7 @@ from mflows.simulators.nearest import nearest_on_graph
 
 DEGREE = 5
 # In the order 1, z0, z1, z0^2, z0 z1, z1^2, ... of scikit-learn's PolynomialFeatures.
-EXPONENTS = tuple((d - j, j) for d in range(DEGREE + 1) for j in range(d + 1))
+INDEX = {(d - j, j): d * (d + 1) // 2 + j for d in range(DEGREE + 1) for j in range(d + 1)}
 # fmt: off
 COEFFICIENTS = (
     -1.2168586603515, 1.5222185058080, -1.2137184774524, 0.0565082877925, -0.0238915801177,
@@ -44,7 +44,7 @@ WEIGHTS = (0.6, 0.4)
 MEANS = ((1.0, -1.0), (-1.0, 1.0))
 WIDE = 2.0  # standard deviation of the first component; theta sets that of the second
 NOISE = 0.1  # standard deviation of the off-manifold noise
-CHUNK = 4096  # points per nearest-point solve: bounds memory, and how many wait for the slowest
+CHUNK = 1024  # points per nearest-point solve: bounds memory and the number of shapes compiled
 
 
 class OutOfDistribution(NamedTuple):
@@ -86,6 +86,7 @@ class PolynomialSurface(eqx.Module):
         """Theta is uniform on [-1, 1], shape (1,)."""
         return Uniform(-jnp.ones(1), jnp.ones(1))
 
+    @eqx.filter_jit
     def simulate(self, key: PRNGKeyArray, theta: ArrayLike) -> Float[Array, "... 3"]:
         """Draw one point on the surface for every theta."""
         theta = _points("theta", theta, 1)
@@ -103,13 +104,20 @@ class PolynomialSurface(eqx.Module):
         x = self.simulate(key_points, jnp.zeros((n, 1)))
         return OutOfDistribution(x, x + NOISE * jr.normal(key_noise, x.shape))
 
+    @eqx.filter_jit
     def height(self, z: ArrayLike) -> Float[Array, "..."]:
         """Height f(z) of the surface above the plane of z."""
         z = _points("z", z, 2)
         w = jnp.exp(-0.1 / DEGREE * jnp.sum(z**2, axis=-1))
         a, b = w * z[..., 0], w * z[..., 1]
-        terms = (a**i * b**j * w ** (DEGREE - i - j) for i, j in EXPONENTS)
-        return sum((c * t for c, t in zip(self.coefficients, terms, strict=True)), jnp.zeros(()))
+        powers = [w**k for k in range(DEGREE + 1)]
+        height = jnp.zeros(())
+        for i in reversed(range(DEGREE + 1)):  # Horner's rule in a, of Horner's rule in b
+            row = jnp.zeros(())
+            for j in reversed(range(DEGREE + 1 - i)):
+                row = row * b + self.coefficients[INDEX[i, j]] * powers[DEGREE - i - j]
+            height = height * a + row
+        return height
 
     def embed(self, z: ArrayLike) -> Float[Array, "... 3"]:
         """Return the point x = R (z_0, z_1, f(z)) of the surface above ``z``."""
@@ -120,6 +128,7 @@ class PolynomialSurface(eqx.Module):
         """Return the z below any ``x``; ``embed(unembed(x))`` is the vertical projection."""
         return (_points("x", x, 3) @ self.rotation)[..., :2]
 
+    @eqx.filter_jit
     def log_prob(self, x: ArrayLike, theta: ArrayLike) -> Float[Array, "..."]:
         """Exact log density with respect to area, at the vertical projection of ``x``."""
         z, theta = self.unembed(x), _points("theta", theta, 1)
@@ -152,12 +161,19 @@ class PolynomialSurface(eqx.Module):
         # The minimum matters on the surface only, where both are rounding errors.
         return jnp.minimum(jnp.linalg.norm(offset, axis=-1), self.vertical_distance(x))
 
-    @eqx.filter_jit
     def _nearest_z(self, upright: Float[Array, "... 3"]) -> Float[Array, "... 2"]:
         """Find the z below the nearest point of the surface; points are (z_0, h), not rotated."""
-
-        def solve(point):
-            return nearest_on_graph(self.height, point)
-
-        z = jax.lax.map(solve, upright.reshape(-1, 3), batch_size=CHUNK)
+        flat = upright.reshape(-1, 3)
+        chunks = jnp.pad(flat, ((0, -len(flat) % CHUNK), (0, 0))).reshape(-1, CHUNK, 3)
+        z = _nearest_in_chunks(self, chunks).reshape(-1, 2)[: len(flat)]
         return z.reshape(*upright.shape[:-1], 2)
+
+
+@eqx.filter_jit
+def _nearest_in_chunks(
+    surface: PolynomialSurface, chunks: Float[Array, "k chunk 3"]
+) -> Float[Array, "k chunk 2"]:
+    def solve(point):
+        return nearest_on_graph(surface.height, point)
+
+    return jax.lax.map(jax.vmap(solve), chunks)

@@ -97,7 +97,7 @@ def fit(
     found = None
     if resume and folder is not None:
         found = read_checkpoint(
-            folder, lambda built, group: _skeleton(flow, built, groups[group], train)
+            folder, lambda built, group: _skeleton(flow, built, groups[group])
         )
     with Monitor(folder, progress, found.history if found else []) as monitor:
         for index, group in enumerate(groups):
@@ -109,8 +109,9 @@ def fit(
             else:
                 for number, phase in enumerate(group.phases):
                     if phase.start is not None:
-                        flow = phase.start(jr.fold_in(group_key, number), flow, train)
-                states, first, done = _states(flow, group, train), 0, 0
+                        with monitor.starting(phase.name):
+                            flow = phase.start(jr.fold_in(group_key, number), flow, train)
+                states, first, done = _states(flow, group), 0, 0
             for visit in range(first, group.rounds * len(group.phases)):
                 at = _Visit(index, visit, group, jr.fold_in(group_key, len(group.phases) + visit))
                 flow = _run(at, flow, states, train, held_out, done, monitor, folder)
@@ -148,19 +149,18 @@ def _run(
 ) -> Flow:
     """Run the epochs of one visit from epoch ``done`` on; returns the best flow."""
     phase, number = visit.phase, visit.number
-    prepared, prepared_held_out = (_prepared(phase, flow, batch) for batch in (train, held_out))
-    if prepared is None:
-        monitor.skip(phase.name)
+    if phase.when is not None and not phase.when(flow, train):
         return flow
+    prepared, prepared_held_out = (_prepared(phase, flow, batch) for batch in (train, held_out))
     parameters, frozen = trainable(flow, phase.trains)
     if done == 0:
         states[number] = states[number]._replace(
             parameters=parameters, best=parameters, best_loss=jnp.full((), jnp.inf, dtype=float)
         )
     before = visit.index // len(visit.group.phases) * phase.epochs
-    total_steps = _total_steps(phase, visit.group.rounds, train)
+    total_steps = visit.group.rounds * phase.epochs * (prepared.x.shape[0] // phase.batch_size)
     task = monitor.begin(phase.name, phase.epochs, done)
-    since_best = 0
+    since_best = _since_best(monitor.history[-done:] if done else [])
     for epoch in range(done, phase.epochs):
         started = time.perf_counter()
         state, losses = run_epoch(
@@ -204,6 +204,12 @@ def _run(
     return eqx.combine(states[number].best, frozen)
 
 
+def _since_best(rows: list[dict]) -> int:
+    """How many epochs of an interrupted visit followed its best one."""
+    losses = [row["validation"] for row in rows]
+    return len(losses) - 1 - losses.index(min(losses)) if losses else 0
+
+
 def _split(key, data, validation) -> tuple[Data, Data | None]:
     data = data if isinstance(data, Data) else Data(np.asarray(data))
     if isinstance(validation, Data):
@@ -238,20 +244,13 @@ def _alternating(group: Phase | Alternate, points: int) -> Alternate:
     )
 
 
-def _total_steps(phase: Phase, rounds: int, train: Batch) -> int:
-    return rounds * phase.epochs * (train.x.shape[0] // phase.batch_size)
+def _states(flow: Flow, group: Alternate) -> list[State]:
+    return [initial_state(flow, phase) for phase in group.phases]
 
 
-def _states(flow: Flow, group: Alternate, train: Batch) -> list[State]:
-    return [
-        initial_state(flow, phase, _total_steps(phase, group.rounds, train))
-        for phase in group.phases
-    ]
-
-
-def _skeleton(flow: Flow, built, group: Alternate, train: Batch):
+def _skeleton(flow: Flow, built, group: Alternate):
     flow = flow if built == flow.built else rebuild(jr.key(0), built)
-    return flow, _states(flow, group, train)
+    return flow, _states(flow, group)
 
 
 def _prepared(phase: Phase, flow: Flow, batch: Batch | None) -> Batch | None:

@@ -58,10 +58,10 @@ def optimizer(phase: Phase, steps: int) -> optax.GradientTransformation:
     )
 
 
-def initial_state(flow: Flow, phase: Phase, steps: int) -> State:
+def initial_state(flow: Flow, phase: Phase) -> State:
     """The state of a phase before its first step."""
     parameters, _ = trainable(flow, phase.trains)
-    return State(parameters, parameters, optimizer(phase, steps).init(parameters), jnp.full((), jnp.inf, dtype=float))
+    return State(parameters, parameters, optimizer(phase, 1).init(parameters), jnp.full((), jnp.inf, dtype=float))
 
 
 @eqx.filter_jit

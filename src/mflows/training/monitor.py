@@ -1,6 +1,8 @@
 """What a training run shows and writes while it goes on."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
@@ -61,9 +63,12 @@ class Monitor:
         """Begin a phase; returns the handle that ``epoch`` wants."""
         return self._progress.add_task(name, total=epochs, completed=done, losses="compiling")
 
-    def skip(self, name: str) -> None:
-        """Say that a phase is not needed."""
-        self._progress.console.print(f"[bold]{name}[/bold] is not needed for these data")
+    @contextmanager
+    def starting(self, name: str) -> Iterator[None]:
+        """Show that the start of a phase is being prepared."""
+        task = self._progress.add_task(f"start of {name}", total=None, losses="")
+        yield
+        self._progress.remove_task(task)
 
     def first_loss(self, name: str, default: float) -> float:
         """The training loss of a phase's first epoch, ``default`` before there is one."""

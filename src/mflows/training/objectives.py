@@ -9,8 +9,8 @@ import jax
 import jax.numpy as jnp
 from paramax import unwrap
 
-from mflows.charts import placement_of
-from mflows.training.phase import Batch
+from mflows.charts import condition_for, placement_of
+from mflows.training.phase import Batch, Supervised
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,46 @@ class Reconstruction:
         scale = 1.0 if placement is None else placement.scale
         projected = jax.vmap(chart.project)(batch.x, batch.condition)
         return jnp.mean(jnp.square((batch.x - projected) / scale))
+
+
+@dataclass(frozen=True)
+class Regression:
+    r"""Misfit of a padded bijection f to known coordinates u, in both directions.
+
+        |f^-1(x) - (u, 0)|^2 + |(f(u, 0) - x) / s|^2
+    """
+
+    def __call__(self, flow, batch: Supervised, key):
+        chart = unwrap(flow.chart)
+        scale = unwrap(placement_of(chart)).scale
+
+        def misfit(x, condition, u):
+            code = chart.bijection.inverse(x, condition_for(chart, condition))
+            decoded = chart.decode(u, condition)
+            there = jnp.square(code - chart.inner.decode(u)).sum()
+            return there + jnp.square((decoded - x) / scale).sum()
+
+        return jax.vmap(misfit)(*batch).mean()
+
+
+@dataclass(frozen=True)
+class AnchoredReconstruction:
+    """Reconstruction that holds on to the coordinates of an unrolled chart.
+
+    Reconstruction error plus ``anchor`` times the misfit to the coordinates which the chart gave
+    the data when the phase began. Reconstruction alone soon tears what was unrolled.
+    """
+
+    anchor: float = 0.1
+
+    def prepare(self, flow, batch: Batch) -> Supervised:
+        """Note the coordinates that the data have now."""
+        return Supervised(*batch, flow.encode(batch.x, batch.condition))
+
+    def __call__(self, flow, batch: Supervised, key):
+        points = Batch(batch.x, batch.condition)
+        held = Regression()(flow, batch, key)
+        return Reconstruction()(flow, points, key) + self.anchor * held / batch.x.shape[1]
 
 
 @dataclass(frozen=True)

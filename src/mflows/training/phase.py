@@ -16,6 +16,14 @@ class Batch(NamedTuple):
     condition: Array | None
 
 
+class Supervised(NamedTuple):
+    """Points with the latent coordinates they should have."""
+
+    x: Array
+    condition: Array | None
+    u: Array
+
+
 @dataclass(frozen=True)
 class Phase:
     """One stretch of training with a fresh AdamW and a cosine decay of the learning rate to 0.
@@ -33,6 +41,7 @@ class Phase:
         clip: Gradients are scaled down to this global norm.
         patience: Stop after so many epochs without a better validation loss; ``None`` never.
         start: ``(key, flow, batch) -> flow``, run once on the training data before the phase.
+        when: ``(flow, batch) -> bool``, asked after ``start`` whether the phase is needed.
     """
 
     objective: Callable
@@ -45,6 +54,7 @@ class Phase:
     clip: float = 1.0
     patience: int | None = None
     start: Callable[[PRNGKeyArray, Flow, Batch], Flow] | None = None
+    when: Callable[[Flow, Batch], bool] | None = None
 
     def __post_init__(self):
         unknown = set(self.trains) - {"chart", "latent"}

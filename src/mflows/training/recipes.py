@@ -1,12 +1,29 @@
 """Recipes: functions that return lists of phases, ready for ``fit``."""
 
 from mflows.training.objectives import (
+    AnchoredReconstruction,
     LatentNegativeLogLikelihood,
     NegativeLogLikelihood,
     Reconstruction,
 )
 from mflows.training.phase import Phase
-from mflows.training.start import place_chart, place_latent
+from mflows.training.start import is_flat, is_rolled, place_chart, place_latent, unroll
+
+LEAST_EPOCHS, MOST_EPOCHS, STEPS = 25, 1000, 5000
+
+
+def epochs_for(points: int, batch_size: int = 100) -> int:
+    """Epochs that are enough for a recipe when none are asked for.
+
+    The published 25 epochs for each of two phases; small data get more, for about 5,000 steps per
+    phase, but at most 1,000 epochs.
+
+    Args:
+        points: Number of training points.
+        batch_size: Points per step.
+    """
+    steps = max(points // batch_size, 1)
+    return 2 * min(max(LEAST_EPOCHS, -(-STEPS // steps)), MOST_EPOCHS)
 
 
 def manifold_then_density(
@@ -19,23 +36,40 @@ def manifold_then_density(
     """Sequential M/D training (Brehmer & Cranmer 2020, arXiv 2003.13913, sec. 3.2).
 
     Half the epochs learn the manifold by reconstruction, half the density on it by maximum
-    likelihood with the manifold frozen.
+    likelihood with the manifold frozen. The manifold phase comes in two forms, of which the data
+    decide one: for data that are a graph over some plane, and for rolled sheets, which are unrolled
+    first and then learned more carefully.
     """
-    common = {"batch_size": batch_size, "learning_rate": learning_rate, "patience": patience}
+    learn = max(epochs // 2, 1)
+    common = {"batch_size": batch_size, "patience": patience}
     return [
         Phase(
             Reconstruction(),
             ("chart",),
-            max(epochs // 2, 1),
+            learn,
             name="manifold",
+            learning_rate=learning_rate,
             start=place_chart,
+            when=is_flat,
+            **common,
+        ),
+        Phase(
+            AnchoredReconstruction(),
+            ("chart",),
+            learn,
+            name="unrolled manifold",
+            learning_rate=0.3 * learning_rate,
+            clip=0.1,
+            start=unroll,
+            when=is_rolled,
             **common,
         ),
         Phase(
             LatentNegativeLogLikelihood(),
             ("latent",),
-            max(epochs - epochs // 2, 1),
+            max(epochs - learn, 1),
             name="density",
+            learning_rate=learning_rate,
             start=place_latent,
             **common,
         ),

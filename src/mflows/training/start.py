@@ -1,37 +1,158 @@
-r"""Where training starts: placements chosen from data, once, before a phase.
+r"""Where training starts: chosen from data, once, before the epochs of a phase.
 
 The chart starts as the identity, so its manifold starts as the plane of the first n axes of the
-placement. Learning succeeds when the data are a graph over that plane; ``choose_plane`` looks for
-one.
+placement, and reconstruction learns the rest when the data are a graph over that plane.
+``place_chart`` looks for such a plane. Where there is none, on a rolled sheet, reconstruction would
+tear the manifold; then ``unroll`` deepens the chart and first fits it to an unrolled copy of the
+data (see ``mflows.training.unroll``). Whether such a fit tears is decided by the initial weights and
+shows early, in its largest error: candidates are tried for a few steps, and the first that is whole
+goes on.
 """
 
+import json
+from dataclasses import replace
+
+import equinox as eqx
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
+from jaxtyping import PRNGKeyArray
+from paramax import unwrap
 
-from mflows.charts import Placement, place
+from mflows.charts import BijectionChart, Composed, Pad, Placement, place, placement_of
+from mflows.charts.planes import NO_PLANE, choose_plane, conflict
 from mflows.flow import Flow
-from mflows.training.phase import Batch
+from mflows.models import rebuild
+from mflows.training.loop import initial_state, run_epoch, trainable
+from mflows.training.objectives import Regression
+from mflows.training.phase import Batch, Phase, Supervised
+from mflows.training.unroll import geodesic_embedding, turn_towards, unrolls
+
+UNROLLING = Phase(Regression(), ("chart",), epochs=1, name="unroll", weight_decay=0.0, clip=5.0)
+DEEP = 16
+"""Coupling layers of a chart that has to unroll its data."""
+SHORT, LONG = 600, 2500
+"""Steps of the regression: of every candidate, and of the chosen one."""
+CANDIDATES = 12
+TORN = 0.5
+"""A chart whose largest error after ``SHORT`` steps exceeds this, in standard deviations, is torn."""
+POINTS = 2000
+"""Points on which a plane and an embedding are judged."""
 
 
-def place_chart(key, flow: Flow, batch: Batch) -> Flow:
+def place_chart(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
     """Centre and scale the chart on the data and turn it to the best starting plane."""
-    return _placed(flow, "chart", _standardisation(np.asarray(batch.x)))
+    if placement_of(flow.chart) is None:
+        return flow
+    placement = _standardisation(np.asarray(batch.x))
+    if not isinstance(flow.chart, BijectionChart):
+        scaled = (np.asarray(batch.x) - placement.mean.tree) / placement.scale.tree
+        plane = choose_plane(key, np.asarray(scaled), flow.latent_dim)
+        placement = _turned(placement, plane.rotation)
+    return _placed(flow, "chart", placement)
 
 
-def place_latent(key, flow: Flow, batch: Batch) -> Flow:
+def place_latent(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
     """Centre and scale the latent density on the encoded data."""
+    if placement_of(flow.latent) is None:
+        return flow
     u = np.asarray(flow.encode(batch.x, batch.condition))
     return _placed(flow, "latent", _standardisation(u))
 
 
+def is_flat(flow: Flow, batch: Batch) -> bool:
+    """Whether the data are a graph over the chart's starting plane, or unroll no better."""
+    return _unrolled(flow, batch) is None
+
+
+def is_rolled(flow: Flow, batch: Batch) -> bool:
+    """Whether the data are a graph over no plane, but a flat sheet by their geodesic distances."""
+    return not is_flat(flow, batch)
+
+
+def unroll(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
+    """Deepen the chart and fit it to an unrolled copy of the data; nothing if they are flat."""
+    supervised = _unrolled(flow, batch)
+    if supervised is None:
+        return flow
+    placement = placement_of(flow.chart)
+    z = np.asarray(_scaled(flow, supervised.x))
+    placement = _turned(placement, turn_towards(z, np.asarray(supervised.u)))
+    best, least = flow, np.inf
+    for attempt in range(CANDIDATES):
+        weights_key, fit_key = jr.split(jr.fold_in(key, attempt))
+        trial = _placed(_fresh(weights_key, flow), "chart", placement)
+        trial = _regressed(fit_key, trial, supervised, SHORT, decay=False)
+        errors = jnp.linalg.norm(
+            _scaled(trial, supervised.x)
+            - _scaled(trial, trial.project(supervised.x, supervised.condition)),
+            axis=1,
+        )
+        error = float(errors.max())
+        if not error >= least:  # a NaN never is the least
+            best, least = trial, error
+        if least < TORN:
+            break
+    return _regressed(jr.fold_in(key, CANDIDATES), best, supervised, LONG, decay=True)
+
+
+def _fresh(key: PRNGKeyArray, flow: Flow) -> Flow:
+    """A flow like this one, with new weights and a chart deep enough to unroll."""
+    if flow.built is None:
+        return flow
+    layers = json.loads(flow.built[1])["chart_layers"]
+    return rebuild(key, flow.built, chart_layers=max(layers, DEEP))
+
+
+def _regressed(key: PRNGKeyArray, flow: Flow, data: Supervised, steps: int, *, decay: bool) -> Flow:
+    """The chart after about so many steps of regression, with a decaying rate or a constant one."""
+    points = data.x.shape[0]
+    size = min(UNROLLING.batch_size, points)
+    epochs = -(-steps // (points // size))
+    phase = replace(UNROLLING, batch_size=size, epochs=epochs)
+    total = epochs * (points // size) if decay else 1_000_000
+    state, (_, frozen) = initial_state(flow, phase), trainable(flow, phase.trains)
+    for epoch in range(epochs):
+        state, _ = run_epoch(state, frozen, phase, total, data, None, jr.fold_in(key, epoch))
+    return eqx.combine(state.parameters, frozen)
+
+
+def _unrolled(flow: Flow, batch: Batch) -> Supervised | None:
+    """Points with coordinates of an unrolled copy; ``None`` if a plane serves as well."""
+    chart = flow.chart
+    padded = isinstance(chart, Composed) and isinstance(chart.inner, Pad)
+    if not padded or placement_of(chart) is None or chart.cond_shape is not None:
+        return None
+    z = np.asarray(_scaled(flow, batch.x))
+    n = flow.latent_dim
+    judged = np.linspace(0, len(z) - 1, min(POINTS, len(z))).astype(int)
+    plane = conflict(z[judged], z[judged, :n])
+    if plane <= NO_PLANE:
+        return None
+    indices, u = geodesic_embedding(jr.key(0), z, n)
+    some = slice(POINTS)
+    if not unrolls(plane, conflict(z[indices[some]], u[some])):
+        return None
+    condition = None if batch.condition is None else batch.condition[indices]
+    return Supervised(batch.x[indices], condition, jnp.asarray(u, dtype=float))
+
+
+def _scaled(flow: Flow, x):
+    """Data in the coordinates of the chart's placement."""
+    placement = unwrap(placement_of(flow.chart))
+    return ((x - placement.mean) / placement.scale) @ placement.rotation
+
+
 def _standardisation(x: np.ndarray) -> Placement:
     scale = x.std(0)
-    return Placement(
-        jnp.asarray(x.mean(0)), jnp.asarray(np.where(scale > 0, scale, 1.0)), jnp.eye(x.shape[1])
-    )
+    return Placement(x.mean(0), np.where(scale > 0, scale, 1.0), np.eye(x.shape[1]))
+
+
+def _turned(placement: Placement, rotation: np.ndarray) -> Placement:
+    """A placement whose first axes are the first rows of ``rotation`` in its own coordinates."""
+    inner = np.asarray(placement.rotation.tree)
+    return Placement(placement.mean.tree, placement.scale.tree, inner @ rotation.T)
 
 
 def _placed(flow: Flow, part: str, placement: Placement) -> Flow:
-    import equinox as eqx
-
     return eqx.tree_at(lambda f: getattr(f, part), flow, place(getattr(flow, part), placement))

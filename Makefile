@@ -1,0 +1,41 @@
+# make demo   install what is needed and run the main experiment
+# make test   the same environment plus the developer tools, all checks and tests
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test check robustness benchmark clean
+
+demo: $(VENV)/installed
+	$(BIN)/mflows experiment polynomial-surface --models m-flow,af --jobs 2 --out runs/demo --overwrite
+
+test: check
+	$(BIN)/pytest -n 2 --dist loadgroup
+
+check: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+robustness: $(VENV)/installed
+	$(BIN)/mflows experiment rolled-shapes --seeds 10 --jobs 2 --out runs/rolled-shapes
+
+benchmark: $(VENV)/installed
+	$(PIP) -e .[benchmarks]
+	$(BIN)/python benchmarks/tabular.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e .
+	touch $@
+
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(PIP) -e .[dev]
+	touch $(VENV)/installed $@
+
+clean:
+	rm -rf $(VENV) runs .cache

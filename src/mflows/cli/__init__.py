@@ -1,0 +1,62 @@
+"""The command line: ``mflows fit | score | sample | project | report | experiment | data``.
+
+Commands are thin and import what they need when they run, so that ``--help`` answers at once.
+"""
+
+import typer
+
+from mflows.cli.data import data
+from mflows.cli.errors import OneLineErrors
+from mflows.cli.experiment import experiment
+from mflows.cli.fit import fit
+from mflows.cli.project import project
+from mflows.cli.report import report
+from mflows.cli.sample import sample
+from mflows.cli.score import score
+from mflows.version import __version__
+
+HELP = """Manifold-learning flows: learn the manifold on which data live, and a density on it.
+
+A first run, from a table to a report:
+
+    mflows fit galaxies.parquet --latent-dim 2 --out runs/galaxies
+
+    mflows report runs/galaxies
+
+    mflows score runs/galaxies new.csv --out scores.csv
+"""
+
+app = typer.Typer(
+    cls=OneLineErrors,
+    help=HELP,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (fit, score, sample, project, report, experiment, data):
+    app.command()(command)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mflows {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(
+        False, "--version", callback=_version, is_eager=True, help="Show the version and stop."
+    ),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command line; the entry point of the program ``mflows``."""
+    app(prog_name="mflows")
+
+
+__all__ = ["app", "main"]

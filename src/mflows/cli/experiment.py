@@ -1,0 +1,52 @@
+"""``mflows experiment``: run an experiment of the field by name."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mflows.cli.options import names
+
+
+def experiment(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="polynomial-surface or rolled-shapes.", show_default=False
+        ),
+    ],
+    models: Annotated[
+        str, typer.Option(metavar="A,B", help="Models to train, of m-flow and af.")
+    ] = "m-flow,af",
+    seeds: Annotated[int, typer.Option(help="Number of seeds, 0, 1, ...")] = 1,
+    jobs: Annotated[int, typer.Option(help="Trainings side by side, one core each.")] = 1,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Few points and epochs: does it run at all?")
+    ] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Folder to write. [default: runs/ and NAME]")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Train again what has been trained before.")
+    ] = False,
+) -> None:
+    """Run an experiment of the field: print its table and write its runs and reports.
+
+    **Examples**
+
+        mflows experiment polynomial-surface --quick
+
+        mflows experiment polynomial-surface --models m-flow,af --seeds 5 --out runs/surface
+    """
+    for option, value in (("--seeds", seeds), ("--jobs", jobs)):
+        if value < 1:
+            raise typer.BadParameter(f"Expected {option} >= 1; got {value}.")
+    chosen = names(models)
+    if not chosen:
+        raise typer.BadParameter("Expected at least one model in --models.")
+    from mflows import experiments, runs
+
+    for model in chosen:
+        runs.check_model(model)
+    run = experiments.named(name)
+    run(out or Path("runs") / name, chosen, seeds, quick, jobs=jobs, overwrite=overwrite)

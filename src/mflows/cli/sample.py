@@ -1,0 +1,108 @@
+"""``mflows sample``: draw new points."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mflows.cli.options import Output, RunFolder, pairs
+
+
+def sample(
+    run: RunFolder,
+    out: Output,
+    number: Annotated[
+        int | None,
+        typer.Option(
+            "-n",
+            "--number",
+            help="How many points. [default: 1000, or one per row of --condition-from]",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    condition: Annotated[
+        str,
+        typer.Option(metavar="A=1,B=2", help="Condition of all points, for a conditional flow."),
+    ] = "",
+    condition_from: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATA",
+            help="Table with the condition's columns, for a conditional flow; its rows are taken "
+            "in turn.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Draw new points from a flow; those of a conditional flow are written with their condition.
+
+    **Examples**
+
+        mflows sample runs/galaxies -n 1000 --out samples.npy
+
+        mflows sample runs/surface -n 1000 --condition theta=0.5 --out samples.csv
+
+        mflows sample runs/surface --condition-from prior.csv --out samples.csv
+    """
+    if number is not None and number < 1:
+        raise typer.BadParameter(f"Expected -n >= 1; got {number}.")
+    import jax.random as jr
+    import numpy as np
+
+    from mflows import runs
+    from mflows.data import check_output, save_array
+
+    check_output(out)
+    opened = runs.open_run(run)
+    names = opened.source.condition_names
+    key = jr.key(seed)
+    if not names:
+        if condition or condition_from is not None:
+            raise ValueError(f"{run} is not conditional; leave the condition out.")
+        points = opened.flow.sample(key, (number or 1000,))
+        save_array(out, np.asarray(points), opened.source.names)
+    else:
+        theta = _conditions(condition, condition_from, names, number)
+        points = opened.flow.sample(key, condition=theta)
+        more = {} if out.suffix.lower() == ".npy" else dict(zip(names, theta.T, strict=True))
+        save_array(out, np.asarray(points), opened.source.names, more=more)
+    print(f"Wrote {len(points):,} points to {out}.")
+
+
+def _conditions(text: str, table: Path | None, names: tuple[str, ...], number: int | None):
+    """One condition for every point, shape (number, C)."""
+    import numpy as np
+
+    if bool(text) == (table is not None):
+        example = ",".join(f"{name}=0" for name in names)
+        raise ValueError(
+            f"The flow is conditional: expected either --condition {example} or --condition-from "
+            f"with a table of {', '.join(names)}; got {'both' if text else 'neither'}."
+        )
+    if table is not None:
+        rows = _rows(table, names)
+        return rows if number is None else np.resize(rows, (number, len(names)))
+    given = pairs(text, "--condition")
+    if set(given) != set(names):
+        raise ValueError(
+            f"Expected values of {', '.join(names)} in --condition; got {', '.join(given)}."
+        )
+    try:
+        row = np.array([float(given[name]) for name in names])
+    except ValueError:
+        raise ValueError(f"Expected numbers in --condition; got {text!r}.") from None
+    if not np.isfinite(row).all():
+        raise ValueError(f"Expected finite numbers in --condition; got {text!r}.")
+    return np.tile(row, (number or 1000, 1))
+
+
+def _rows(table: Path, names: tuple[str, ...]):
+    """The condition's columns of a table, which may hold others, such as the points."""
+    from mflows.data import Data, load_like
+    from mflows.data.read import read_table
+
+    source = read_table(table)
+    if set(names) <= set(source.present):
+        return Data(source.take(names), names=names).x
+    return load_like(table, names=names).x

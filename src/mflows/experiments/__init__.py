@@ -1,0 +1,26 @@
+"""Experiments of the field by name; each file holds its command and expected numbers."""
+
+from collections.abc import Callable
+from importlib import import_module
+
+_FILES = {
+    "polynomial-surface": "polynomial_surface",
+    "rolled-shapes": "rolled_shapes",
+}
+
+
+def names() -> tuple[str, ...]:
+    """Names that ``named`` knows."""
+    return tuple(sorted(_FILES))
+
+
+def named(name: str) -> Callable[..., None]:
+    """The ``run`` function of an experiment.
+
+    It takes ``(out, models, seeds, quick, *, jobs, overwrite)``: the folder to write to, the models
+    to train, the number of seeds, whether to run a short version, how many trainings run side by
+    side, and whether to train again what has been trained before.
+    """
+    if name not in _FILES:
+        raise ValueError(f"Expected an experiment out of: {', '.join(names())}; got {name!r}.")
+    return import_module(f"mflows.experiments.{_FILES[name]}").run

@@ -1,0 +1,177 @@
+"""The report of a run: its folder, its data and its flow, turned into what a report can show."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+from mflows import simulators
+from mflows.data import Data
+from mflows.flow import Flow
+from mflows.report import Content, Curve, Points, Surface, View, write
+from mflows.runs import Run
+
+POINTS = 5000
+"""Rows scored of each part of the data, and samples drawn."""
+
+GRID, STEPS = 90, 400
+MIDDLE = (0.002, 0.998)
+"""Quantiles of the latent coordinates between which the manifold is drawn."""
+
+
+def write_report(run: Run, *, data: str | Path | None = None) -> Path:
+    """Write ``report.html`` into the run folder and return its path.
+
+    Args:
+        run: The run.
+        data: Where its data file is now, if it was moved.
+
+    Raises:
+        DataError: If the data are not there any more, or have changed.
+    """
+    return write(run.folder / "report.html", content(run, data=data))
+
+
+def content(run: Run, *, data: str | Path | None = None) -> Content:
+    """Everything that the report of a run shows; arguments as for ``write_report``."""
+    kept, held_out = run.split(data)
+    train, test = (_some(part, run.config.seed) for part in (kept, held_out))
+    learned = run.flow.latent_dim < run.flow.shape[0]
+    parts = {name: _scored(run, part) for name, part in (("train", train), ("held_out", test))}
+    samples = run.flow.sample(
+        jr.key(run.config.seed),
+        () if test.condition is not None else (len(test),),
+        None if test.condition is None else jnp.asarray(test.condition, dtype=float),
+    )
+    name = Path(run.config.data).name
+    return Content(
+        title=f"{_TITLES.get(run.config.model, run.config.model)} on {name}",
+        lead=_lead(run, len(kept)),
+        summary=_summary(run, parts["held_out"], len(kept), len(held_out)),
+        settings=_settings(run),
+        provenance=_provenance(run),
+        history=run.history,
+        **parts,
+        samples=np.asarray(samples),
+        latent=np.asarray(run.flow.encode(test.x, test.condition)) if learned else None,
+        names=run.source.names,
+        views=list(_views(run, test)) if learned else (),
+    )
+
+
+_TITLES = {"m-flow": "M-flow", "af": "Ambient flow"}
+
+
+def _some(data: Data, seed: int) -> Data:
+    """At most ``POINTS`` rows, at random."""
+    return data[np.random.default_rng(seed).permutation(len(data))[:POINTS]]
+
+
+def _scored(run: Run, data: Data) -> Points:
+    found = run.score(data)
+    return Points(data.x, found.log_prob, found.distance)
+
+
+def _lead(run: Run, points: int) -> str:
+    dim, latent_dim = run.flow.shape[0], run.flow.latent_dim
+    given = f", given {', '.join(run.source.condition_names)}" if run.flow.cond_shape else ""
+    if latent_dim == dim:
+        return f"A density on all {dim} dimensions{given}, learned from {points:,} points."
+    return (
+        f"A {latent_dim}-dimensional manifold in {dim} dimensions and the density on it{given}, "
+        f"learned from {points:,} points."
+    )
+
+
+def _summary(run: Run, held_out: Points, train: int, test: int) -> dict[str, str]:
+    dim, latent_dim = run.flow.shape[0], run.flow.latent_dim
+    found = {"held-out mean log_prob": f"{np.mean(held_out.log_prob):.4g} nats"}
+    if latent_dim < dim:
+        found["held-out mean distance"] = f"{np.mean(held_out.distance):.3g}"
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(run.flow, eqx.is_inexact_array)))
+    return found | {
+        "dimension": f"n = {latent_dim} in D = {dim}" if latent_dim < dim else f"D = {dim}",
+        "points": f"{train:,} + {test:,} held out",
+        "parameters": f"{numbers:,}",
+        "training": f"{sum(row['seconds'] for row in run.history):.1f} s",
+    }
+
+
+def _settings(run: Run) -> dict[str, str]:
+    config = run.config
+    extra = {name.replace("_", " "): str(value) for name, value in config.settings.items()}
+    return {
+        "model": config.model,
+        "recipe": str(config.recipe),
+        "condition": ", ".join(run.source.condition_names) or "none",
+        "epochs": str(config.epochs),
+        "batch size": str(config.batch_size),
+        "learning rate": f"{config.learning_rate:g}, cosine to 0",
+        "held out": f"{config.validation_fraction:.0%}",
+        **extra,
+    }
+
+
+def _provenance(run: Run) -> dict[str, str]:
+    known = run.provenance
+    machine = known.get("machine", {})
+    return {
+        "mflows": f"{known.get('mflows')}, commit {known.get('commit') or 'unknown'}",
+        "command": str(known.get("command")),
+        "data": f"{run.config.data}, sha256 {run.source.sha256[:12]}",
+        "seed": str(run.config.seed),
+        "machine": ", ".join(f"{name} {value}" for name, value in machine.items()),
+        "started": str(known.get("started")),
+        "ended": f"{known.get('ended')}, {known.get('status')}",
+    }
+
+
+def _views(run: Run, data: Data) -> Iterator[View]:
+    """The learned manifold for some conditions, if it is a curve or surface that can be drawn."""
+    shape = (run.flow.shape[0], run.flow.latent_dim)
+    if shape not in ((2, 1), (3, 1), (3, 2)):
+        return
+    for condition, label in _conditions(run, data):
+        truth = _truth(run, data, condition, label) if shape == (3, 2) else None
+        yield View(_drawn(run.flow, data, condition, label), truth)
+
+
+def _conditions(run: Run, data: Data) -> Iterator[tuple[np.ndarray | None, str]]:
+    """The middle condition; of a single one, the extremes too."""
+    if data.condition is None:
+        yield None, ""
+        return
+    quantiles = (0.5, 0.02, 0.98) if data.condition.shape[1] == 1 else (0.5,)
+    for row in np.quantile(data.condition, quantiles, axis=0):
+        values = zip(run.source.condition_names, row, strict=True)
+        yield row, ", ".join(f"{name} = {value:.2g}" for name, value in values)
+
+
+def _drawn(flow: Flow, data: Data, condition, label: str) -> Surface | Curve:
+    """The manifold above the middle of the latent coordinates of the data."""
+    u = np.asarray(flow.encode(data.x, data.condition))
+    grid = _grid(u)
+    x = flow.decode(grid, condition)
+    log_prob = np.asarray(flow.log_prob(x, condition))
+    return (Curve if u.shape[1] == 1 else Surface)(np.asarray(x), log_prob, label)
+
+
+def _grid(u: np.ndarray) -> np.ndarray:
+    """A grid over points (N, n), shape (STEPS, 1) or (GRID, GRID, 2)."""
+    steps = STEPS if u.shape[1] == 1 else GRID
+    axes = [np.linspace(*np.quantile(column, MIDDLE), steps) for column in u.T]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+
+
+def _truth(run: Run, data: Data, condition, label: str) -> Surface | None:
+    """The true surface, where the simulator of the data knows it."""
+    name = run.config.simulator
+    simulator = None if name is None else simulators.named(name)
+    if not isinstance(simulator, simulators.PolynomialSurface) or condition is None:
+        return None
+    x = simulator.embed(_grid(np.asarray(simulator.unembed(data.x))))
+    return Surface(np.asarray(x), np.asarray(simulator.log_prob(x, condition)), label)

@@ -1,0 +1,140 @@
+r"""Geodesic warm start: supervise the chart with an unrolled copy of the data.
+
+A rolled or folded sheet is a graph over no plane, and reconstruction alone then tears it. But
+geodesic distances do not see the rolling: with d_ij the shortest paths through the graph of
+nearest neighbours and l the landmarks, classical scaling gives coordinates
+
+    u_i = -1/2 diag(w)^-1/2 V^T (d_il^2 - mean_l d^2),    -1/2 J d_ll'^2 J = V diag(w) V^T
+
+with J the centring matrix (Tenenbaum et al. 2000, Science 290:2319; with landmarks: de Silva &
+Tenenbaum 2003, NIPS 15). Once u is known both directions of the bijection f are supervised,
+
+    L = |f^-1(z) - (u, 0)|^2 + |f(u, 0) - z|^2,
+
+which a deep enough stack of couplings solves by regression. The latents are scaled into the
+splines' interval, and z is turned so that its first n axes agree best with u.
+
+Depth decides: 16 layers for sheets rolled up in three or more dimensions, 20 for two turns of a
+curve in the plane, where 6 fail. AdamW, 2500 to 3000 batches of 100, learning rate 1e-3 with 5%
+warm-up and a cosine decay, gradients clipped at 5. The manifold phase after it should keep L with
+a weight of 0.1 and a learning rate of 3e-4: reconstruction alone can tear an unrolled chart.
+Three of 13 warm starts on the swiss roll ended with a tear, which shows as a largest reconstruction
+error near the size of the data; another key can then succeed.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components, dijkstra
+from scipy.spatial import cKDTree
+
+EXTENT = 4.0
+GAIN = 0.6
+
+
+class Embedding(NamedTuple):
+    """An unrolled copy of data.
+
+    Args:
+        indices: Which points were embedded, shape (M,).
+        u: Their coordinates, centred and within ``EXTENT`` of zero, shape (M, n).
+    """
+
+    indices: Int[np.ndarray, " M"]
+    u: Float[np.ndarray, "M n"]
+
+
+def _edges(lengths: np.ndarray, a: np.ndarray, b: np.ndarray, size: int) -> csr_matrix:
+    """Build an undirected graph; no edge is so short that a sparse matrix would drop it."""
+    graph = csr_matrix((np.maximum(lengths, 1e-12), (a, b)), shape=(size, size))
+    return graph.maximum(graph.T)
+
+
+def _neighbour_graph(z: np.ndarray, neighbours: int) -> csr_matrix:
+    """Graph of nearest neighbours, its parts joined where they come nearest to each other."""
+    size = len(z)
+    count = min(neighbours, size - 1)
+    distance, near = cKDTree(z).query(z, count + 1)
+    origin = np.repeat(np.arange(size), count)
+    graph = _edges(distance[:, 1:].ravel(), origin, near[:, 1:].ravel(), size)
+    while (parts := connected_components(graph, directed=False))[0] > 1:
+        bridges = []
+        for part in range(parts[0]):
+            inside, outside = np.flatnonzero(parts[1] == part), np.flatnonzero(parts[1] != part)
+            gap, nearest = cKDTree(z[outside]).query(z[inside])
+            best = np.argmin(gap)
+            bridges.append((gap[best], inside[best], outside[nearest[best]]))
+        lengths, a, b = (np.array(column) for column in zip(*bridges, strict=True))
+        graph = graph.maximum(_edges(lengths, a.astype(int), b.astype(int), size))
+    return graph
+
+
+def geodesic_embedding(
+    key: PRNGKeyArray,
+    z: Float[np.ndarray, "N D"],
+    n: int,
+    *,
+    neighbours: int = 10,
+    landmarks: int = 300,
+    points: int = 10_000,
+) -> Embedding:
+    """Coordinates whose distances approximate geodesic ones, deterministic in the key.
+
+    Args:
+        key: Random key.
+        z: Standardised points, shape (N, D), more than n of them.
+        n: Dimension of the manifold.
+        neighbours: Edges per point of the neighbour graph. Unconnected parts are bridged.
+        landmarks: Points from which shortest paths are measured.
+        points: Largest number of points to embed, drawn without replacement.
+    """
+    rng = np.random.default_rng(np.asarray(jr.key_data(key)).ravel())
+    indices = rng.permutation(len(z))[:points]
+    graph = _neighbour_graph(np.asarray(z, float)[indices], neighbours)
+    marks = np.arange(min(landmarks, len(indices)))
+    squares = dijkstra(graph, directed=False, indices=marks) ** 2
+    mean = squares[:, marks].mean(0)
+    gram = -(squares[:, marks] - mean - mean[:, None] + mean.mean()) / 2
+    values, vectors = np.linalg.eigh(gram)
+    values, vectors = values[::-1][:n], vectors[:, ::-1][:, :n]
+    u = (mean[:, None] - squares).T @ vectors / (2 * np.sqrt(np.maximum(values, 1e-12)))
+    u = u - u.mean(0)
+    return Embedding(indices, u * min(1.0, EXTENT / max(np.abs(u).max(), 1e-12)))
+
+
+def unrolls(plane: float, embedding: float) -> bool:
+    """Whether the warm start is worth while, given the conflicts of plane and embedding.
+
+    A closed or noisy shape unrolls no better than it projects, and is left to the plane.
+    """
+    return embedding < GAIN * plane
+
+
+def turn_towards(z: Float[np.ndarray, "M D"], u: Float[np.ndarray, "M n"]) -> np.ndarray:
+    """Orthogonal matrix R, shape (D, D), for which the first n axes of R z agree best with u."""
+    n = u.shape[1]
+    left, _, right = np.linalg.svd((z - z.mean(0)).T @ u)
+    return np.concatenate([(left[:, :n] @ right).T, left[:, n:].T])
+
+
+def unroll_loss(
+    encode: Callable[[Array], Array],
+    decode: Callable[[Array], Array],
+    z: Float[Array, " D"],
+    u: Float[Array, " n"],
+) -> Float[Array, ""]:
+    """Misfit of one point in both directions.
+
+    Args:
+        encode: All D coordinates of the inverse bijection, f^-1.
+        decode: The bijection f of D coordinates.
+        z: The point.
+        u: Its unrolled coordinates.
+    """
+    target = jnp.pad(u, (0, z.shape[0] - u.shape[0]))
+    return jnp.square(encode(z) - target).sum() + jnp.square(decode(target) - z).sum()

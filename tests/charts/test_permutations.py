@@ -1,0 +1,45 @@
+"""The Jacobian of a permutation is not its transpose: exact likelihoods with turning layers."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from mflows.charts import Pad, pushforward
+from mflows.volume import Complement, Exact
+from tests.registry import CHARTS, scanned, turned
+
+
+@pytest.mark.parametrize("dim", [3, 5])
+def test_a_permutation_carries_tangents_as_it_carries_points(dim):
+    layer = turned(dim)
+    _, frame = pushforward(layer, jnp.zeros(dim), jnp.eye(dim), None)
+    np.testing.assert_array_equal(frame.T, jax.jacfwd(layer.transform)(jnp.zeros(dim)))
+    assert not np.array_equal(frame, frame.T)
+
+
+def _orders(tree):
+    leaves = jax.tree.leaves(tree, is_leaf=lambda leaf: hasattr(leaf, "permutation"))
+    return [np.asarray(leaf.permutation[0]) for leaf in leaves if hasattr(leaf, "permutation")]
+
+
+@pytest.mark.parametrize("name", ["conditional spline surface", "LU splines in five dimensions"])
+def test_spline_charts_with_turning_layers_have_exact_volumes(name, values_of):
+    (orders,) = _orders(CHARTS[name]())
+    involutions = [(order[order] == np.arange(order.size)).all() for order in orders]
+    assert not all(involutions)
+    values = values_of(name)
+    gram = values.jacobian.swapaxes(1, 2) @ values.jacobian
+    expected = 0.5 * np.linalg.slogdet(gram)[1]
+    assert {"exact", "complement"} <= set(values.volumes)
+    for log_volume in values.volumes.values():
+        np.testing.assert_allclose(log_volume, expected, rtol=1e-9)
+
+
+def test_permutations_between_layers_that_are_not_undone_have_exact_volumes():
+    chart = Pad(2, 3).then(scanned())
+    u = jnp.array([0.4, -1.2])
+    jacobian = np.asarray(jax.jacfwd(chart.decode)(u))
+    expected = 0.5 * np.linalg.slogdet(jacobian.T @ jacobian)[1]
+    for volume in (Exact(), Complement()):
+        np.testing.assert_allclose(volume.log_volume(chart, u), expected, rtol=1e-9)

@@ -1,0 +1,71 @@
+import json
+
+import pytest
+
+from mflows import runs
+from mflows.training import TrainingDiverged
+from tests import tiny
+
+pytestmark = pytest.mark.xdist_group("cli")
+
+
+def test_fit_says_how_good_it_is_and_what_comes_next(fitted, table):
+    folder, said = fitted
+    assert "reconstruction error" in said
+    assert "log_prob" in said
+    assert f"mflows report {folder}" in said
+    config = json.loads((folder / "config.json").read_text())
+    assert config["data"] == str(table)
+    assert config["settings"] == tiny.SETTINGS
+
+
+def test_fit_of_an_ambient_flow(command, table, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    settings = "layers=1,bins=3,width=4"
+    result = command("fit", table, "--model", "af", "--set", settings, "--epochs", "2")
+    assert result.exit_code == 0, result.output
+    run = runs.open_run(tmp_path / "runs" / "curve")
+    assert run.config.recipe == "maximum-likelihood"
+    assert run.flow.latent_dim == 3
+    assert "reconstruction error" not in result.stdout
+
+
+def test_resume_takes_the_settings_of_the_run(command, run):
+    before = (run / "flow.safetensors").read_bytes()
+    result = command("fit", "--resume", "--out", run)
+    assert result.exit_code == 0, result.output
+    assert (run / "flow.safetensors").read_bytes() == before
+    result = command("fit", "--resume", "--out", run, "--epochs", "50")
+    assert result.exit_code == 2
+    assert "was started with epochs 40; got 50" in result.stderr
+
+
+def test_an_interrupt_says_how_to_go_on(command, table, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(runs, "train", interrupted)
+    result = command("fit", table, "--out", tmp_path / "my run", *tiny.options())
+    assert result.exit_code == 130
+    assert f"mflows fit --resume --out '{tmp_path}/my run'" in result.stderr
+
+
+def test_divergence_is_one_line_and_status_1(command, table, tmp_path, monkeypatch):
+    def diverges(folder, config, **_):
+        flow, phases, _ = config.resolved(54).setup(runs.source.read(config)[0])
+        raise TrainingDiverged(phases[0], 3, float("nan"), flow, [])
+
+    monkeypatch.setattr(runs, "train", diverges)
+    result = command("fit", table, "--out", tmp_path / "run", *tiny.options())
+    assert result.exit_code == 1
+    assert result.stderr.count("\n") == 1
+    assert "diverged in phase 'manifold', epoch 3" in result.stderr
+
+
+def test_a_defect_of_ours_keeps_its_traceback(command, table, tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise TypeError("a defect")
+
+    monkeypatch.setattr(runs, "train", broken)
+    result = command("fit", table, "--out", tmp_path / "run", *tiny.options())
+    assert isinstance(result.exception, TypeError)

@@ -1,0 +1,160 @@
+"""What one does with a run: score, sample, project, report; and the other commands."""
+
+import subprocess
+import sys
+
+import numpy as np
+import polars as pl
+import pytest
+
+from mflows import experiments, runs, simulators
+from mflows.data import load
+from tests import tiny
+
+pytestmark = pytest.mark.xdist_group("cli")
+
+
+def test_score_writes_log_prob_and_distance(command, run, tmp_path):
+    new = tiny.write_table(tmp_path / "new.parquet", rows=7, seed=5)
+    result = command("score", run, new, "--out", tmp_path / "scores.csv")
+    assert result.exit_code == 0, result.output
+    assert "Wrote 7 rows" in result.stdout
+    scores = pl.read_csv(tmp_path / "scores.csv")
+    assert scores.columns == ["log_prob", "distance"]
+    opened = runs.open_run(run)
+    x = load(new).x
+    np.testing.assert_allclose(scores["log_prob"], opened.flow.log_prob(x), rtol=1e-12)
+    np.testing.assert_allclose(scores["distance"], opened.flow.distance(x), rtol=1e-9)
+
+
+def test_columns_are_found_by_name(command, run, table, tmp_path):
+    frame = pl.read_csv(table)
+    shuffled = frame.select("c", pl.lit("text").alias("note"), "a", "b")
+    shuffled.write_csv(tmp_path / "shuffled.csv")
+    for name, source in (("straight", table), ("shuffled", tmp_path / "shuffled.csv")):
+        assert command("score", run, source, "--out", tmp_path / f"{name}.npy").exit_code == 0
+    np.testing.assert_array_equal(
+        np.load(tmp_path / "straight.npy"), np.load(tmp_path / "shuffled.npy")
+    )
+
+
+def test_conditional_scores_depend_on_the_condition(
+    command, conditional_run, conditional_table, tmp_path
+):
+    with np.load(conditional_table) as given:
+        x, theta = given["x"], given["theta"]
+    values = []
+    for name, column in (("true", theta), ("other", -theta)):
+        np.savez(tmp_path / f"{name}.npz", x=x, names=["a", "b", "c"], theta=column)
+        out = tmp_path / f"{name}.npy"
+        result = command("score", conditional_run, tmp_path / f"{name}.npz", "--out", out)
+        assert result.exit_code == 0, result.output
+        values.append(np.load(out))
+    assert not np.allclose(values[0][:, 0], values[1][:, 0])
+    np.testing.assert_allclose(values[0][:, 1], values[1][:, 1])  # one manifold for all theta
+
+
+def test_sample_is_reproducible(command, run, tmp_path):
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        out = tmp_path / f"{name}.npy"
+        assert command("sample", run, "-n", 20, "--seed", seed, "--out", out).exit_code == 0
+    a, b, c = (np.load(tmp_path / f"{name}.npy") for name in "abc")
+    assert a.shape == (20, 3)
+    assert (a == b).all()
+    assert (a != c).all()
+
+
+def test_sample_at_a_condition(command, conditional_run, conditional_table, tmp_path):
+    out = tmp_path / "samples.csv"
+    result = command(
+        "sample", conditional_run, "-n", 20, "--condition", "theta=0.25", "--out", out
+    )
+    assert result.exit_code == 0, result.output
+    frame = pl.read_csv(out)
+    assert frame.columns == ["a", "b", "c", "theta"]
+    assert (frame["theta"] == 0.25).all()
+    assert frame.height == 20
+
+    (tmp_path / "prior.csv").write_text("theta\n0.5\n-0.5\n0.1\n")
+    for source, number, expected in (
+        (tmp_path / "prior.csv", 20, np.resize([0.5, -0.5, 0.1], 20)),
+        (conditional_table, 20, np.load(conditional_table)["theta"][:20, 0]),
+    ):
+        more = ("-n", number, "--condition-from", source, "--out", out)
+        result = command("sample", conditional_run, *more)
+        assert result.exit_code == 0, result.output
+        np.testing.assert_allclose(pl.read_csv(out)["theta"], expected)
+
+
+def test_project_moves_points_onto_the_manifold(command, run, table, tmp_path):
+    out = tmp_path / "projected.csv"
+    assert command("project", run, table, "--out", out).exit_code == 0
+    assert pl.read_csv(out).columns == ["a", "b", "c"]
+    opened = runs.open_run(run)
+    np.testing.assert_allclose(
+        load(out).x, opened.flow.project(load(table).x), rtol=1e-9, atol=1e-12
+    )
+
+
+def test_report(command, run, conditional_run, table):
+    for folder in (run, conditional_run):
+        result = command("report", folder)
+        assert result.exit_code == 0, result.output
+        page = (folder / "report.html").read_text()
+        assert "M-flow on" in page
+        assert "Learned curve" in page
+        assert "sha256" in page
+
+
+def test_data(command, tmp_path):
+    for name in ("a", "b"):
+        out = tmp_path / f"{name}.npz"
+        result = command(
+            "data", "polynomial-surface", "--events", 50, "--seed", 3, "--out", out
+        )
+        assert result.exit_code == 0, result.output
+    with np.load(tmp_path / "a.npz") as a, np.load(tmp_path / "b.npz") as b:
+        assert set(a) == {"x", "theta", "names", "log_prob"}
+        assert (a["x"] == b["x"]).all()
+        surface = simulators.named("polynomial-surface")
+        np.testing.assert_allclose(a["log_prob"], surface.log_prob(a["x"], a["theta"]))
+        assert np.asarray(surface.distance(a["x"])).max() < 1e-9
+    assert load(tmp_path / "a.npz", condition=["theta"]).cond_shape == (1,)
+    for suffix in ("csv", "npy"):
+        out = tmp_path / f"a.{suffix}"
+        assert command("data", "polynomial-surface", "-n", 50, "--out", out).exit_code == 0
+    assert pl.read_csv(tmp_path / "a.csv").columns == ["x0", "x1", "x2", "theta"]
+
+
+def test_experiment_calls_the_experiment(command, tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(
+        experiments, "named", lambda name: lambda *args, **more: calls.append((name, args, more))
+    )
+    options = ("--models", "af,m-flow", "--seeds", 2, "--quick", "--out", tmp_path, "--jobs", 2)
+    result = command("experiment", "polynomial-surface", *options)
+    assert result.exit_code == 0, result.output
+    more = {"jobs": 2, "overwrite": False}
+    assert calls == [("polynomial-surface", (tmp_path, ("af", "m-flow"), 2, True), more)]
+
+
+@pytest.mark.parametrize(
+    "name", ["", "fit", "score", "sample", "project", "report", "experiment", "data"]
+)
+def test_help_has_examples(command, name):
+    result = command(*([name] if name else []), "--help")
+    assert result.exit_code == 0
+    assert f"mflows {name or 'fit'} " in result.stdout
+
+
+def test_version(command):
+    assert command("--version").stdout.startswith("mflows ")
+
+
+def test_help_and_import_load_nothing_slow():
+    code = (
+        "import sys, mflows, mflows.cli\n"
+        "slow = {'jax', 'numpy', 'sklearn', 'polars', 'plotly'} & set(sys.modules)\n"
+        "assert not slow, slow"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

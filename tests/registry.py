@@ -1,0 +1,238 @@
+"""Every chart, layer, volume and flow once: name -> constructor.
+
+Invariants run over all entries. None of them is trivial: weights are disturbed, scalings and
+rotations are not the identity, and permutations are not their own inverses. A new public class or
+builder belongs here; ``tests/test_registry.py`` fails until it is.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from flowjax.bijections import (
+    AbstractBijection,
+    Affine,
+    Chain,
+    Coupling,
+    Invert,
+    Permute,
+    RationalQuadraticSpline,
+    Sandwich,
+    Scan,
+    TriangularAffine,
+)
+from flowjax.distributions import StandardNormal
+from paramax import NonTrainable
+
+import mflows as mf
+from mflows.charts import (
+    BijectionChart,
+    Chart,
+    ImplicitSpline,
+    Pad,
+    Placement,
+    place,
+    spline_coupling,
+    spline_stack,
+)
+from mflows.volume import Auto, Complement, Determinant, Exact, Volume
+
+T = TypeVar("T")
+
+SMALL = {"width": 8, "bins": 4, "interval": 4.0}
+"""Splines and networks small enough to compile quickly."""
+
+
+def key(seed: int) -> jax.Array:
+    """A key of a generator that compiles in no time."""
+    return jr.key(seed, impl="unsafe_rbg")
+
+
+def disturbed(tree: T, scale: float = 0.2, seed: int = 0) -> T:
+    """Add normal noise to everything that trains."""
+
+    def is_frozen(leaf):
+        return isinstance(leaf, NonTrainable)
+
+    leaves, structure = jax.tree.flatten(tree, is_leaf=is_frozen)
+    rng = np.random.default_rng(seed)
+    leaves = [
+        jnp.asarray(np.asarray(leaf) + scale * rng.normal(size=leaf.shape), leaf.dtype)
+        if eqx.is_inexact_array(leaf)
+        else leaf
+        for leaf in leaves
+    ]
+    return jax.tree.unflatten(structure, leaves)
+
+
+def placement(dim: int, seed: int = 0) -> Placement:
+    """A placement that shifts, scales every axis differently and rotates."""
+    rng = np.random.default_rng(seed)
+    rotation = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
+    return Placement(rng.normal(size=dim), np.exp(0.3 * rng.normal(size=dim)), rotation)
+
+
+def furnished(flow: mf.Flow, scale: float = 0.2, seed: int = 0) -> mf.Flow:
+    """A flow as it could be after training: disturbed weights, placed on data."""
+    flow = disturbed(flow, scale, seed)
+    chart = place(flow.chart, placement(flow.shape[0], seed))
+    return eqx.tree_at(lambda f: f.chart, flow, chart)
+
+
+# Layers ----------------------------------------------------------------------------------------
+
+
+def coupling(
+    transformer: AbstractBijection, dim: int = 3, cond_dim: int | None = None, depth: int = 1
+) -> Coupling:
+    """FlowJAX's own coupling layer, with an ``eqx.nn.MLP`` as conditioner."""
+    layer = Coupling(
+        key(3),
+        transformer=transformer,
+        untransformed_dim=dim // 2,
+        dim=dim,
+        cond_dim=cond_dim,
+        nn_width=8,
+        nn_depth=depth,
+        nn_activation=jax.nn.tanh,
+    )
+    return disturbed(layer)
+
+
+def spline() -> RationalQuadraticSpline:
+    return RationalQuadraticSpline(knots=3, interval=4.0)
+
+
+def residual(dim: int = 3, cond_dim: int | None = None) -> Coupling:
+    """Our coupling layer, with a ``ResidualMLP`` as conditioner."""
+    return disturbed(spline_coupling(key(4), dim, cond_dim=cond_dim, **SMALL))
+
+
+def turned(dim: int) -> Permute:
+    """A cyclic shift: a permutation that is not its own inverse."""
+    return Permute(jnp.roll(jnp.arange(dim), 1))
+
+
+def stack(dim: int, cond_dim: int | None = None, linear: bool = False) -> AbstractBijection:
+    settings = {"layers": 4, "linear": linear, **SMALL}
+    return disturbed(spline_stack(key(5), dim, cond_dim=cond_dim, **settings))
+
+
+def scanned(cond_dim: int | None = None) -> Scan:
+    """FlowJAX's own coupling layers with non-involutive permutations, scanned."""
+
+    def layer(layer_key):
+        layer = Coupling(
+            layer_key,
+            transformer=Affine(),
+            untransformed_dim=1,
+            dim=3,
+            cond_dim=cond_dim,
+            nn_width=8,
+            nn_depth=1,
+        )
+        return Chain([layer, turned(3)])
+
+    return disturbed(Scan(eqx.filter_vmap(layer)(jr.split(key(6), 3))))
+
+
+LAYERS: dict[str, Callable[[], AbstractBijection]] = {
+    "placement": lambda: placement(3),
+    "permutation": lambda: turned(3),
+    "lu": lambda: disturbed(TriangularAffine(jnp.zeros(3), jnp.eye(3))),
+    "coupling of affines": lambda: coupling(Affine()),
+    "coupling of affines, deep, conditional": lambda: coupling(Affine(), cond_dim=2, depth=2),
+    "coupling of splines, conditional": lambda: coupling(spline(), cond_dim=2),
+    "coupling of implicit splines": lambda: coupling(ImplicitSpline(spline())),
+    "residual coupling": lambda: residual(),
+    "residual coupling, conditional": lambda: residual(5, cond_dim=2),
+    "scan": lambda: scanned(),
+    "scan, conditional": lambda: scanned(cond_dim=2),
+    "chain": lambda: Chain([coupling(Affine()), turned(3), coupling(Affine())]),
+    "sandwich": lambda: Sandwich(coupling(Affine()), turned(3)),
+    "inverted coupling": lambda: Invert(coupling(Affine())),
+    "inverted permutation": lambda: Invert(turned(5)),
+    "inverted chain, conditional": lambda: Invert(
+        Chain([coupling(Affine(), cond_dim=2), turned(3)])
+    ),
+}
+
+
+# Charts ----------------------------------------------------------------------------------------
+
+CHARTS: dict[str, Callable[[], Chart]] = {
+    "pad": lambda: Pad(2, 5),
+    "line in a plane": lambda: Pad(1, 2).then(placement(2)),
+    "plane in four dimensions": lambda: Pad(2, 4).then(placement(4)),
+    "affine, n = D": lambda: BijectionChart(placement(3)),
+    "spline of a line": lambda: BijectionChart(stack(1)).then(placement(1)),
+    "affine couplings of space": lambda: BijectionChart(scanned()).then(placement(3)),
+    "curve in space": lambda: Pad(1, 3).then(scanned()).then(placement(3)),
+    "conditional spline surface": lambda: Pad(2, 3).then(stack(3, cond_dim=2)).then(placement(3)),
+    "LU splines in five dimensions": lambda: Pad(3, 5).then(stack(5, linear=True)),
+    "affine couplings": lambda: Pad(2, 3).then(scanned()).then(placement(3)),
+    "affine couplings, conditional": lambda: Pad(2, 3).then(scanned(2)).then(placement(3)),
+}
+
+
+# Volumes ---------------------------------------------------------------------------------------
+
+VOLUMES: dict[str, Callable[[], Volume]] = {
+    "auto": Auto,
+    "complement": Complement,
+    "determinant": Determinant,
+    "exact": Exact,
+}
+
+
+def serves(volume: Volume, chart: Chart) -> bool:
+    """Whether a volume is meant for a chart."""
+    whole = isinstance(chart, BijectionChart)
+    padded = not whole and isinstance(getattr(chart, "inner", None), Pad)
+    return {Complement: padded, Determinant: whole}.get(type(volume), True)
+
+
+# Flows -----------------------------------------------------------------------------------------
+
+
+def m_flow(n: int, dim: int, **settings) -> mf.Flow:
+    settings = {"chart_layers": 4, "latent_layers": 2, **SMALL, **settings}
+    flow = furnished(mf.models.m_flow(key(7), (dim,), n, **settings))
+    latent = place(flow.latent, placement(n, seed=1))
+    return eqx.tree_at(lambda f: f.latent, flow, latent)
+
+
+def ambient_flow(dim: int, **settings) -> mf.Flow:
+    settings = {"layers": 3, **SMALL, **settings}
+    return furnished(mf.models.ambient_flow(key(8), (dim,), **settings))
+
+
+def linear_flow() -> mf.Flow:
+    return mf.Flow(CHARTS["plane in four dimensions"](), StandardNormal((2,)))
+
+
+def nested_flow() -> mf.Flow:
+    """A curve within a surface: a flow is the latent density of another."""
+    inner = mf.Flow(BijectionChart(placement(2, seed=2)), StandardNormal((2,)))
+    return mf.Flow(Pad(2, 3).then(scanned()).then(placement(3)), inner)
+
+
+FLOWS: dict[str, Callable[[], mf.Flow]] = {
+    "ambient flow of a plane": lambda: ambient_flow(2),
+    "curve": lambda: m_flow(1, 2),
+    "conditional surface": lambda: m_flow(2, 3, cond_shape=(2,), conditional_chart=True),
+    "linear": linear_flow,
+    "nested": nested_flow,
+}
+
+
+def condition_of(part, count: int | None = None, seed: int = 0) -> jax.Array | None:
+    """One condition, or ``count`` of them, for a chart, layer or flow; ``None`` if it has none."""
+    if part.cond_shape is None:
+        return None
+    shape = part.cond_shape if count is None else (count, *part.cond_shape)
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape))

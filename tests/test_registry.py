@@ -1,0 +1,68 @@
+"""The registry is complete: nothing public escapes the invariants."""
+
+import inspect
+
+import equinox as eqx
+import jax
+import pytest
+from flowjax.bijections import AbstractBijection
+
+import mflows as mf
+from mflows.charts import Chart
+from mflows.volume import Volume
+from tests.registry import CHARTS, FLOWS, LAYERS, VOLUMES
+
+
+def _classes(package):
+    return [
+        thing
+        for name in package.__all__
+        if inspect.isclass(thing := getattr(package, name)) and issubclass(thing, eqx.Module)
+    ]
+
+
+def _contains(tree, kind) -> bool:
+    found = []
+
+    def look(node):
+        found.append(isinstance(node, kind))
+        return False
+
+    jax.tree.flatten(tree, is_leaf=look)
+    return any(found)
+
+
+@pytest.fixture(scope="module")
+def built():
+    return [build() for table in (CHARTS, FLOWS, LAYERS, VOLUMES) for build in table.values()]
+
+
+def test_every_public_chart_and_layer_is_registered(built):
+    kinds = set(_classes(mf.charts)) - {Chart}
+    # The spline that a coupling layer applies lives in its constructor, not in the tree.
+    constructed = [
+        layer.transformer_constructor(0.0)
+        for layer in built
+        if hasattr(layer, "transformer_constructor")
+    ]
+    missing = {
+        kind.__name__
+        for kind in kinds
+        if not any(_contains(thing, kind) for thing in [*built, *constructed])
+    }
+    assert not missing
+
+
+def test_every_public_volume_is_registered():
+    assert set(_classes(mf.volume)) - {Volume} == {type(build()) for build in VOLUMES.values()}
+
+
+def test_every_builder_of_models_is_registered():
+    registered = {flow.built[0] for build in FLOWS.values() if (flow := build()).built}
+    assert registered == set(mf.models.BUILDERS)
+
+
+def test_entries_are_what_their_table_says():
+    tables = {Chart: CHARTS, mf.Flow: FLOWS, AbstractBijection: LAYERS, Volume: VOLUMES}
+    for kind, table in tables.items():
+        assert all(isinstance(build(), kind) for build in table.values())

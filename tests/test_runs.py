@@ -1,0 +1,225 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+
+from mflows import runs
+from mflows.data import DataError
+from mflows.saving import LoadError
+from mflows.training import TrainingDiverged
+from tests import tiny
+
+pytestmark = pytest.mark.xdist_group("runs")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    return tiny.write_table(tmp_path_factory.mktemp("data") / "curve.csv")
+
+
+@pytest.fixture(scope="module")
+def trained(table, tmp_path_factory):
+    return runs.train(tmp_path_factory.mktemp("runs") / "curve", tiny.config(table))
+
+
+def losses(history):
+    return [{k: v for k, v in row.items() if k != "seconds"} for row in history]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_a_run_folder_holds_everything(trained):
+    names = {path.name for path in trained.folder.iterdir()}
+    assert names >= {"config.json", "flow.json", "flow.safetensors", "history.jsonl"}
+    assert names >= {"provenance.json", "checkpoints"}
+    assert trained.provenance["status"] == "finished"
+    assert trained.provenance["ended"] >= trained.provenance["started"]
+    assert trained.provenance["wall_seconds"] > 0
+    assert trained.provenance["machine"]["precision"] == "float64"
+    assert trained.provenance["machine"]["cores"] >= 1
+    assert trained.source.names == ("a", "b", "c")
+    assert len(trained.history) == tiny.EPOCHS
+
+
+def test_an_opened_run_is_the_trained_one(trained, tmp_path):
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    for name, bytes_ in content(trained.folder).items():
+        (moved / name).parent.mkdir(parents=True, exist_ok=True)
+        (moved / name).write_bytes(bytes_)
+    opened = runs.open_run(moved)
+    data = opened.split().held_out
+    assert (opened.score(data).log_prob == trained.score(data).log_prob).all()
+    assert opened.config == trained.config
+    assert opened.source == trained.source
+    assert opened.history == trained.history
+    assert opened.provenance == trained.provenance
+
+
+def test_the_split_is_that_of_training(trained, table):
+    kept, held_out = trained.split()
+    assert (len(kept), len(held_out)) == (54, 6)
+    rows = {tuple(row) for row in np.concatenate([kept.x, held_out.x])}
+    assert len(rows) == tiny.ROWS
+    again = runs.open_run(trained.folder).split(table)
+    np.testing.assert_array_equal(again.held_out.x, held_out.x)
+
+
+def test_changed_or_missing_data_are_noticed(trained, tmp_path):
+    other = tiny.write_table(tmp_path / "curve.csv", seed=1)
+    with pytest.raises(DataError, match="content has changed"):
+        trained.split(other)
+    with pytest.raises(DataError, match="not there"):
+        trained.split(tmp_path / "gone.csv")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": "gone.csv"}, "does not exist"),
+        ({"latent_dim": None}, "Expected a latent dimension for the model 'm-flow'"),
+        ({"latent_dim": 3}, "1 <= latent_dim <= 2"),
+        ({"latent_dim": 0}, "1 <= latent_dim <= 2"),
+        ({"model": "af", "settings": {}}, "Expected no latent dimension for the model 'af'"),
+        ({"model": "pie"}, "has the models m-flow, af; 'pie' comes later"),
+        ({"model": "flow"}, "Expected a model out of m-flow, af; got 'flow'"),
+        ({"recipe": "magic"}, "Expected a recipe out of"),
+        ({"recipe": "maximum-likelihood"}, "does not train 'm-flow'; use manifold-then-density"),
+        ({"settings": {"depth": 3}}, "Expected settings of 'm-flow' out of .*chart_layers"),
+        ({"settings": {"width": 2.5}}, "Expected width to be of type int; got 2.5"),
+        ({"settings": {"width": 0}}, "Expected width > 0"),
+        ({"epochs": 0}, "Expected epochs >= 1"),
+        ({"seed": -1}, "Expected seed >= 0"),
+        ({"learning_rate": 0.0}, "Expected learning_rate > 0"),
+        ({"condition": ("theta",)}, "expected condition column 'theta'"),
+        ({"validation_fraction": 1.0}, "validation_fraction between 0 and 1"),
+    ],
+)
+def test_on_bad_input_nothing_is_written(table, tmp_path, changes, message):
+    with pytest.raises(ValueError, match=message):
+        runs.train(tmp_path / "new" / "run", replace(tiny.config(table), **changes))
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_run_is_overwritten_only_when_asked(table, tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()  # an empty folder is free
+    first = runs.train(folder, tiny.config(table))
+    (folder / "report.html").write_text("old")
+    (folder / "notes.txt").write_text("mine")
+    before = content(folder)
+    with pytest.raises(ValueError, match="holds a run already"):
+        runs.train(folder, tiny.config(table))
+    with pytest.raises(ValueError, match="latent_dim"):
+        runs.train(folder, tiny.config(table, latent_dim=7), overwrite=True)
+    with pytest.raises(ValueError, match="got both"):
+        runs.train(folder, tiny.config(table), overwrite=True, resume=True)
+    assert content(folder) == before
+    second = runs.train(folder, tiny.config(table, seed=1), overwrite=True)
+    assert losses(second.history) != losses(first.history)
+    assert not (folder / "report.html").exists()
+    assert (folder / "notes.txt").read_text() == "mine"
+
+
+def test_a_folder_of_something_else_is_left_alone(table, tmp_path):
+    (tmp_path / "thesis.tex").write_text("years of work")
+    for how in ({}, {"overwrite": True}, {"resume": True}):
+        with pytest.raises(ValueError, match="no run folder"):
+            runs.train(tmp_path, tiny.config(table), **how)
+    (tmp_path / "config.json").write_text('{"editor": "vi"}')
+    with pytest.raises(LoadError, match="has format None"):
+        runs.train(tmp_path, tiny.config(table), overwrite=True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["config.json", "thesis.tex"]
+
+
+def killed_after(lines: int, table: Path, folder: Path, *more: str) -> None:
+    """Run ``mflows fit`` in a process of its own and kill it after so many epochs."""
+    environment = os.environ | {
+        "JAX_ENABLE_X64": "1",
+        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
+    }
+    arguments = ["fit", str(table), "--out", str(folder), *tiny.options(*more)]
+    process = subprocess.Popen([sys.executable, "-m", "mflows.cli", *arguments], env=environment)
+    history = folder / "history.jsonl"
+    try:
+        while not history.is_file() or history.read_text().count("\n") < lines:
+            assert process.poll() is None, "training ended before it could be killed"
+            time.sleep(0.002)
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def test_a_killed_run_goes_on_to_the_same_numbers(trained, table, tmp_path):
+    folder = tmp_path / "run"
+    killed_after(3, table, folder)
+    killed_after(tiny.EPOCHS // 2 + 3, table, folder, "--resume")
+    assert not (folder / "flow.json").exists()
+    with pytest.raises(LoadError, match="Go on with: mflows fit --resume --out"):
+        runs.open_run(folder)
+
+    resumed = runs.train(folder, tiny.config(table), resume=True)
+    assert losses(resumed.history) == losses(trained.history)
+    assert (folder / "flow.safetensors").read_bytes() == (
+        trained.folder / "flow.safetensors"
+    ).read_bytes()
+    assert len(resumed.provenance["resumed"]) == 2
+    assert resumed.provenance["status"] == "finished"
+    rows = [json.loads(row) for row in (folder / "history.jsonl").read_text().splitlines()]
+    assert losses(rows) == losses(trained.history)
+
+
+def test_resuming_wants_the_same_settings_and_data(trained, table, tmp_path):
+    before = content(trained.folder)
+    with pytest.raises(ValueError, match="was started with epochs 40; got 50"):
+        runs.train(trained.folder, tiny.config(table, epochs=50), resume=True)
+    other = tiny.write_table(tmp_path / "curve.csv", seed=1)
+    with pytest.raises(ValueError, match="is not the file that .* was started with"):
+        runs.train(trained.folder, tiny.config(other), resume=True)
+    same = runs.train(trained.folder, tiny.config(table), resume=True)  # has ended: opens it
+    assert same.history == trained.history
+    assert content(trained.folder) == before
+
+
+def test_the_last_good_flow_of_a_diverged_run_is_saved(table, tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(TrainingDiverged, match="learning rate .* is saved in"):
+        runs.train(folder, tiny.config(table, learning_rate=1e12))
+    run = runs.open_run(folder)
+    assert run.provenance["status"] == "diverged"
+    assert np.isfinite(run.score(run.split().kept).distance).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "not a file of a run"),
+        ('{"format": 99, "mflows": "9.0"}', "has format 99, written by mflows 9.0"),
+        ('{"format": 1, "data": "x.csv"}', "not the config of a run"),
+        ('{"format": 1, "source": {}}', "not the config of a run"),
+        ('{"format": 1, "data": "x.csv", "model": "later"}', "not the config of a run"),
+    ],
+)
+def test_a_damaged_config_is_refused(tmp_path, text, message):
+    (tmp_path / "config.json").write_text(text)
+    with pytest.raises(LoadError, match=message):
+        runs.open_run(tmp_path)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path):
+    with pytest.raises(LoadError, match="has no config.json"):
+        runs.open_run(tmp_path)
+    with pytest.raises(LoadError, match="does not exist"):
+        runs.open_run(tmp_path / "gone")

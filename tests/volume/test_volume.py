@@ -1,0 +1,103 @@
+"""Log-volumes where they are hard, which method is chosen, and what each refuses."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flowjax.bijections import Affine, Chain
+from paramax import unwrap
+
+from mflows.charts import BijectionChart, Chart, Pad, Placement
+from mflows.volume import Auto, Complement, Determinant, Exact
+from tests.registry import coupling, placement
+
+
+def _rotation(dim: int, seed: int) -> np.ndarray:
+    return np.linalg.qr(np.random.default_rng(seed).normal(size=(dim, dim)))[0]
+
+
+def stretched(n: int, dim: int, condition: float) -> tuple[Chart, float]:
+    """A linear chart with singular values from 1 to 1 / condition, and its log-volume.
+
+    The outer rotation mixes all directions, so that no column of J shows the small ones.
+    """
+    values = np.concatenate([np.geomspace(1, 1 / condition, n), np.ones(dim - n)])
+    inner = np.eye(dim)
+    inner[:n, :n] = _rotation(n, 0)
+    layers = [
+        Placement(np.zeros(dim), values, inner),
+        Placement(np.zeros(dim), np.ones(dim), _rotation(dim, 1)),
+    ]
+    chart = BijectionChart(Chain(layers)) if n == dim else Pad(n, dim).then(Chain(layers))
+    return chart, float(np.log(values[:n]).sum())
+
+
+@pytest.mark.parametrize("condition", [1.0, 1e4, 1e6])
+def test_exact_methods_agree_on_badly_conditioned_charts(condition):
+    chart, expected = stretched(3, 5, condition)
+    u = jnp.array([0.3, -0.2, 1.0])
+    for volume in (Exact(), Complement(), Auto()):
+        np.testing.assert_allclose(volume.log_volume(chart, u), expected, rtol=0, atol=1e-8)
+
+
+def test_in_single_precision_qr_survives_where_cholesky_of_the_gram_matrix_fails():
+    with jax.enable_x64(False):
+        chart, expected = stretched(3, 5, 1e4)
+        chart, u = unwrap(chart), jnp.zeros(3)
+        found = [volume.log_volume(chart, u) for volume in (Exact(), Complement())]
+        _, tangents = chart.pushforward(u, jnp.eye(3))
+        factor = jnp.linalg.cholesky(tangents @ tangents.T)
+        by_cholesky = jnp.log(jnp.diag(factor)).sum()
+    assert {value.dtype for value in (*found, by_cholesky)} == {jnp.dtype("float32")}
+    assert max(abs(float(value) - expected) for value in found) < 5e-3
+    assert not abs(float(by_cholesky) - expected) < 0.1  # true for NaN as well
+
+
+def test_the_scaling_of_data_is_not_the_sum_of_its_log_scales():
+    """Behind a padding, log-volumes of layers do not add."""
+    chart = Pad(1, 2).then(Placement(np.zeros(2), np.array([3.0, 4.0]), _rotation(2, 0)))
+    direction = np.array([3.0, 4.0]) * _rotation(2, 0)[:, 0]
+    expected = np.log(np.linalg.norm(direction))
+    np.testing.assert_allclose(Auto().log_volume(chart, jnp.zeros(1)), expected, rtol=1e-12)
+    assert abs(expected - np.log(12.0)) > 0.5
+
+
+@pytest.mark.parametrize(
+    ("chart", "kind"),
+    [
+        (BijectionChart(placement(3)), Determinant),
+        (Pad(2, 3).then(placement(3)), Complement),
+        (Pad(2, 4).then(placement(4)), Exact),
+        (Pad(1, 3).then(placement(3)), Exact),
+        (Pad(1, 2), Exact),
+        (Pad(2, 3), Exact),
+    ],
+)
+def test_auto_takes_the_method_with_the_fewest_derivatives(chart, kind):
+    assert type(Auto().choose(chart)) is kind
+
+
+def test_complement_refuses_what_is_not_padded():
+    message = (
+        r"Complement needs a padded bijection, Pad\(n, D\)\.then\(bijection\); got "
+        r"BijectionChart\. Use Exact or Auto\."
+    )
+    with pytest.raises(TypeError, match=message):
+        Complement().log_volume(BijectionChart(placement(3)), jnp.zeros(3))
+
+
+def test_determinant_refuses_fewer_dimensions():
+    message = r"a BijectionChart; got Composed with n = 2 in D = \(3,\)\. Use Exact, Complement"
+    with pytest.raises(TypeError, match=message):
+        Determinant().log_volume(Pad(2, 3).then(placement(3)), jnp.zeros(2))
+
+
+def test_methods_agree_on_the_gradient_too():
+    chart = Pad(2, 3).then(coupling(Affine()))
+    u = jnp.array([0.4, -0.3])
+    first, second = (
+        jax.jit(jax.grad(lambda u, v=volume: v.log_volume(chart, u)))(u)
+        for volume in (Exact(), Complement())
+    )
+    assert np.abs(first).max() > 1e-3
+    np.testing.assert_allclose(first, second, rtol=1e-9, atol=1e-12)
