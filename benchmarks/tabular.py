@@ -13,9 +13,14 @@ All runs in one process and one thread each; every measurement is repeated in ro
 turn, and the ratio of each round gives the median and the spread.
 """
 
+# pyright: reportMissingImports=false
+# torch, nflows and zuko are installed with the extra `benchmarks` only.
+
 import os
 
-os.environ.setdefault("XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1")
+os.environ.setdefault(
+    "XLA_FLAGS", "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import argparse
@@ -26,7 +31,6 @@ from dataclasses import dataclass
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import jax.random as jr
 import torch
 import zuko
@@ -113,7 +117,9 @@ def ours(size: Size, points: int) -> dict[str, Callable[[], object]]:
         state, frozen = initial_state(flow, phase), trainable(flow, trains)[1]
 
         def call():
-            state_, _ = run_epoch(state, frozen, phase, 1000 * STEPS, Batch(x, None), None, jr.key(2))
+            state_, _ = run_epoch(
+                state, frozen, phase, 1000 * STEPS, Batch(x, None), None, jr.key(2)
+            )
             jax.block_until_ready(eqx.filter(state_.parameters, eqx.is_array))
 
         return call
@@ -212,7 +218,9 @@ def nflows(size: Size, points: int) -> dict[str, Callable[[], object]]:
         "manifold step": training(
             chart.parameters(), lambda b: ((b - decode(encode(b))) ** 2).mean(), x
         ),
-        "density step": training(latent.parameters(), lambda b: -latent.log_prob(b).mean(), x[:, :n]),
+        "density step": training(
+            latent.parameters(), lambda b: -latent.log_prob(b).mean(), x[:, :n]
+        ),
         "ambient step": training(ambient.parameters(), lambda b: -ambient.log_prob(b).mean(), x),
         "exact log-likelihood": log_likelihood,
         "ambient log-likelihood": without_gradient(lambda: ambient.log_prob(points_x)),
@@ -224,7 +232,7 @@ def nflows(size: Size, points: int) -> dict[str, Callable[[], object]]:
 
 
 def zuko_flow(size: Size, points: int) -> dict[str, Callable[[], object]]:
-    """zuko's neural spline flow with coupling masks, as an ambient flow."""
+    """Zuko's neural spline flow with coupling masks, as an ambient flow."""
     torch.manual_seed(0)
     flow = zuko.flows.NSF(
         size.dim,
@@ -274,7 +282,9 @@ def _ratio(peer: list[float], own: list[float]) -> str:
 
 def density_phase_against_dimension(rounds: int) -> Table:
     """The density phase trains on encoded data: its cost must not depend on D."""
-    table = Table("D", "density step, ms", title="Density phase against D, n = 2", title_justify="left")
+    table = Table(
+        "D", "density step, ms", title="Density phase against D, n = 2", title_justify="left"
+    )
     calls = {}
     for dim in (3, 40, 400):
         size = Size(dim, 2, layers=2, linear=False, bins=10)
@@ -305,7 +315,8 @@ def main() -> None:
             "zuko",
             "nflows / mflows",
             "zuko / mflows",
-            title=f"D = {size.dim}, n = {size.latent_dim}: ms per step of {BATCH}, or for {points} points",
+            title=f"D = {size.dim}, n = {size.latent_dim}: "
+            f"ms per step of {BATCH}, or for {points} points",
             title_justify="left",
         )
         for question in systems["mflows"]:

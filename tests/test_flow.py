@@ -259,7 +259,9 @@ def test_nearest_is_the_best_of_a_fine_curve_and_never_worse_than_project(curve)
     rng = np.random.default_rng(0)
     x = line[rng.integers(2000, 6000, 60)] + 0.05 * rng.normal(size=(60, 2))
     x[0] = 1e9, -1e9
-    found, projected = (np.linalg.norm(x - y, axis=-1) for y in (curve.nearest(x), curve.project(x)))
+    found, projected = (
+        np.linalg.norm(x - y, axis=-1) for y in (curve.nearest(x), curve.project(x))
+    )
     assert np.isfinite(found).all()
     assert (found <= projected).all()
     assert (found[1:] < projected[1:] - 1e-4).any()

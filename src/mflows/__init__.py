@@ -2,6 +2,8 @@
 
     x = g(u),  u in R^n,  x in R^D,  n <= D
     log p(x) = log p_U(u) - 1/2 log det(J^T J),  u = e(x),  J = dg/du
+
+Names are imported when they are first used.
 """
 
 from importlib import import_module

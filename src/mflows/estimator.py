@@ -11,7 +11,7 @@ NumPy in, NumPy out, in the units of ``X``; computed in JAX's precision (single,
 """
 
 from numbers import Integral, Real
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -114,7 +114,7 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
             ValueError: If a parameter or the data cannot be used.
             TrainingDiverged: If a loss explodes.
         """
-        X = validate_data(self, X, dtype=np.float64, ensure_min_samples=2, ensure_min_features=2)
+        X = self._validated(X, ensure_min_samples=2, ensure_min_features=2)
         self._check_parameters(X)
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
         model_key, key = jr.split(jr.key(seed))
@@ -144,7 +144,7 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
     def inverse_transform(self, U: ArrayLike) -> np.ndarray:
         """Points of the manifold with coordinates ``U``, shape (N, D)."""
         check_is_fitted(self)
-        U = check_array(U, dtype=np.float64)
+        U = np.asarray(check_array(U, dtype=np.float64))  # pyright: ignore[reportArgumentType]
         if U.shape[1] != self.flow_.latent_dim:
             raise ValueError(
                 f"Expected {self.flow_.latent_dim} coordinates per point, as transform returns "
@@ -192,7 +192,10 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
 
     def _checked(self, X: ArrayLike) -> np.ndarray:
         check_is_fitted(self)
-        return validate_data(self, X, dtype=np.float64, reset=False)
+        return self._validated(X, reset=False)
+
+    def _validated(self, X: Any, **checks) -> np.ndarray:
+        return np.asarray(validate_data(self, X, dtype=np.float64, **checks))
 
     def _apply(self, method: str, rows: np.ndarray) -> np.ndarray:
         """Apply a method of the flow to rows, padded to a length that is compiled already."""
@@ -224,7 +227,7 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
 
     def __getstate__(self) -> dict[str, Any]:
         # A flow holds functions, which do not pickle: keep what it is and its numbers instead.
-        state = dict(super().__getstate__())
+        state = dict(cast("dict[str, Any]", super().__getstate__()))
         if "flow_" in state:
             flow = state["flow_"]
             state["flow_"] = {"built": flow.built, "arrays": arrays(flow)}

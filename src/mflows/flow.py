@@ -13,6 +13,7 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optimistix as optx
 from flowjax.distributions import AbstractDistribution
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
@@ -28,8 +29,8 @@ _POINTS_AT_ONCE = 8192
 class LogProbAndDistance(NamedTuple):
     """The two numbers that belong together: on-manifold density, and how far off the point is."""
 
-    log_prob: Array
-    distance: Array
+    log_prob: Array | np.ndarray
+    distance: Array | np.ndarray
 
 
 class Flow(AbstractDistribution):
@@ -100,7 +101,7 @@ class Flow(AbstractDistribution):
         return self._log_prob_and_distance(x, condition).log_prob
 
     def latent_log_prob(self, u: Float[Array, " n"], condition: Array | None = None) -> Scalar:
-        """log p_U(u) of one point, whether or not the latent density depends on the condition."""
+        """Log p_U(u) of one point, whether or not the latent density depends on the condition."""
         return self.latent._log_prob(u, condition_for(self.latent, condition))
 
     def _log_prob_and_distance(self, x, condition=None) -> LogProbAndDistance:
@@ -178,7 +179,9 @@ class Flow(AbstractDistribution):
 
 @eqx.filter_jit
 def _draw(flow: Flow, key: PRNGKeyArray, condition):
-    return flow.chart.decode(flow.latent._sample(key, condition_for(flow.latent, condition)), condition)
+    return flow.chart.decode(
+        flow.latent._sample(key, condition_for(flow.latent, condition)), condition
+    )
 
 
 @eqx.filter_jit
@@ -202,12 +205,12 @@ def _over_points(flow: Flow, method: str, shape: tuple[int, ...], x, condition):
     if split < 0 or x.shape[split:] != shape:
         raise ValueError(_wrong_shape("x" if shape == flow.shape else "u", shape, x.shape))
     batch = x.shape[:split]
-    condition = _checked_condition(flow, condition)
-    if condition is not None:
-        leading = condition.shape[: condition.ndim - len(flow.cond_shape)]
+    condition, cond_shape = _checked_condition(flow, condition), flow.cond_shape
+    if condition is not None and cond_shape is not None:
+        leading = condition.shape[: condition.ndim - len(cond_shape)]
         batch = jnp.broadcast_shapes(batch, leading)
-        condition = jnp.broadcast_to(condition, batch + flow.cond_shape)
-        condition = condition.reshape(-1, *flow.cond_shape)
+        condition = jnp.broadcast_to(condition, batch + cond_shape)
+        condition = condition.reshape(-1, *cond_shape)
     points = jnp.broadcast_to(x, batch + shape).reshape(-1, *shape)
     flat = _mapped(flow, method, points, condition)
     return jax.tree.map(lambda leaf: leaf.reshape(batch + leaf.shape[1:]), flat)

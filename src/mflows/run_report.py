@@ -41,7 +41,7 @@ def content(run: Run, *, data: str | Path | None = None) -> Content:
     kept, held_out = run.split(data)
     train, test = (_some(part, run.config.seed) for part in (kept, held_out))
     learned = run.flow.latent_dim < run.flow.shape[0]
-    parts = {name: _scored(run, part) for name, part in (("train", train), ("held_out", test))}
+    seen, unseen = (_scored(run, part) for part in (train, test))
     samples = run.flow.sample(
         jr.key(run.config.seed),
         () if test.condition is not None else (len(test),),
@@ -51,11 +51,12 @@ def content(run: Run, *, data: str | Path | None = None) -> Content:
     return Content(
         title=f"{_TITLES.get(run.config.model, run.config.model)} on {name}",
         lead=_lead(run, len(kept)),
-        summary=_summary(run, parts["held_out"], len(kept), len(held_out)),
+        summary=_summary(run, unseen, len(kept), len(held_out)),
         settings=_settings(run),
         provenance=_provenance(run),
         history=run.history,
-        **parts,
+        train=seen,
+        held_out=unseen,
         samples=np.asarray(samples),
         latent=np.asarray(run.flow.encode(test.x, test.condition)) if learned else None,
         names=run.source.names,
@@ -73,7 +74,7 @@ def _some(data: Data, seed: int) -> Data:
 
 def _scored(run: Run, data: Data) -> Points:
     found = run.score(data)
-    return Points(data.x, found.log_prob, found.distance)
+    return Points(data.x, np.asarray(found.log_prob), np.asarray(found.distance))
 
 
 def _lead(run: Run, points: int) -> str:
@@ -89,8 +90,10 @@ def _lead(run: Run, points: int) -> str:
 
 def _summary(run: Run, held_out: Points, train: int, test: int) -> dict[str, str]:
     dim, latent_dim = run.flow.shape[0], run.flow.latent_dim
-    found = {"held-out mean log_prob": f"{np.mean(held_out.log_prob):.4g} nats"}
-    if latent_dim < dim:
+    found = {}
+    if held_out.log_prob is not None:
+        found["held-out mean log_prob"] = f"{np.mean(held_out.log_prob):.4g} nats"
+    if held_out.distance is not None and latent_dim < dim:
         found["held-out mean distance"] = f"{np.mean(held_out.distance):.3g}"
     numbers = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(run.flow, eqx.is_inexact_array)))
     return found | {
@@ -163,7 +166,7 @@ def _drawn(flow: Flow, data: Data, condition, label: str) -> Surface | Curve:
 def _grid(u: np.ndarray) -> np.ndarray:
     """A grid over points (N, n), shape (STEPS, 1) or (GRID, GRID, 2)."""
     steps = STEPS if u.shape[1] == 1 else GRID
-    axes = [np.linspace(*np.quantile(column, MIDDLE), steps) for column in u.T]
+    axes = [np.linspace(low, high, steps) for low, high in np.quantile(u, MIDDLE, axis=0).T]
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
 
 

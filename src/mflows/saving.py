@@ -93,7 +93,9 @@ def load(folder: str | Path) -> Flow:
     try:
         values = safetensors.numpy.load(tensors)
     except safetensors.SafetensorError as error:
-        raise LoadError(f"{folder / 'flow.safetensors'} is no safetensors file: {error}.") from error
+        raise LoadError(
+            f"{folder / 'flow.safetensors'} is no safetensors file: {error}."
+        ) from error
     return fill(skeleton, values, folder)
 
 

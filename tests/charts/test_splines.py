@@ -57,9 +57,9 @@ def test_a_stack_first_built_while_tracing_works_outside():
     _spline.cache_clear()
     shapes = eqx.filter_eval_shape(lambda: spline_stack(jr.key(0), 2, layers=1, **SMALL))
     zeros = jax.tree.map(
-        lambda leaf: jnp.zeros(leaf.shape, leaf.dtype)
-        if isinstance(leaf, jax.ShapeDtypeStruct)
-        else leaf,
+        lambda leaf: (
+            jnp.zeros(leaf.shape, leaf.dtype) if isinstance(leaf, jax.ShapeDtypeStruct) else leaf
+        ),
         shapes,
     )
     assert np.isfinite(zeros.transform(jnp.array([0.3, -0.2]))).all()

@@ -1,4 +1,4 @@
-"""Charts: what a manifold is, how tangents are carried along it, and the layers they are made of."""
+"""Charts: what a manifold is, how tangents are carried along it, and the layers of both."""
 
 from mflows.charts.chart import BijectionChart, Chart, Composed, Pad
 from mflows.charts.implicit import ImplicitSpline

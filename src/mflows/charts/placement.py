@@ -8,10 +8,12 @@ not train. Being a layer of the chart, the scaling enters the Gram determinant b
 and all public numbers stay in the data's own units.
 """
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flowjax.bijections import AbstractBijection
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import ArrayLike, Float, PyTree
 from paramax import NonTrainable
 
 
@@ -24,17 +26,17 @@ class Placement(AbstractBijection):
         rotation: Orthogonal matrix Q, shape (D, D), whose first n columns span the plane.
     """
 
-    mean: NonTrainable
-    scale: NonTrainable
-    rotation: NonTrainable
+    mean: Any  # a NonTrainable array; the array itself in methods, which act on unwrapped layers
+    scale: Any
+    rotation: Any
     shape: tuple[int, ...]
     cond_shape: None = None
 
     def __init__(
         self,
-        mean: Float[Array, " D"],
-        scale: Float[Array, " D"],
-        rotation: Float[Array, "D D"],
+        mean: Float[ArrayLike, " D"],
+        scale: Float[ArrayLike, " D"],
+        rotation: Float[ArrayLike, "D D"],
     ):
         self.mean = NonTrainable(jnp.asarray(mean, dtype=float))
         self.scale = NonTrainable(jnp.asarray(scale, dtype=float))

@@ -11,6 +11,7 @@ M_j = (dt/dtheta_j) W_j is folded once; each tangent then passes only through th
 layers and M, never through the wide last layer.
 """
 
+from collections.abc import Callable
 from functools import singledispatch
 
 import equinox as eqx
@@ -66,7 +67,7 @@ def _(layer: Coupling, x, frame, condition):
 
 
 @singledispatch
-def _hidden_and_last(conditioner):
+def _hidden_and_last(conditioner) -> tuple[Callable[[Array], Array], eqx.nn.Linear]:
     raise TypeError(
         "Expected the conditioner of a coupling layer to be an eqx.nn.MLP or a ResidualMLP; got "
         f"{type(conditioner).__name__}."

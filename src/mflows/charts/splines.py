@@ -46,11 +46,11 @@ def _spline(bins: int, interval: float) -> tuple[ImplicitSpline, Callable, int]:
     functions.
     """
     with jax.ensure_compile_time_eval():  # what is cached must not belong to a caller's trace
-        spline = ImplicitSpline(RationalQuadraticSpline(knots=bins - 1, interval=interval))
+        spline = ImplicitSpline(spline=RationalQuadraticSpline(knots=bins - 1, interval=interval))
         layer = Coupling(
             jr.key(0), transformer=spline, untransformed_dim=1, dim=2, nn_width=1, nn_depth=1
         )
-    return spline, layer.transformer_constructor, layer.conditioner.out_size
+    return spline, layer.transformer_constructor, int(layer.conditioner.out_size)
 
 
 def _step(dim: int) -> int:

@@ -6,14 +6,13 @@ from typing import Annotated
 import typer
 
 from mflows.cli.options import names
+from mflows.experiments import names as known
 
 
 def experiment(
     name: Annotated[
         str,
-        typer.Argument(
-            metavar="NAME", help="polynomial-surface or rolled-shapes.", show_default=False
-        ),
+        typer.Argument(metavar="NAME", help=f"One of {', '.join(known())}.", show_default=False),
     ],
     models: Annotated[
         str, typer.Option(metavar="A,B", help="Models to train, of m-flow and af.")

@@ -123,7 +123,8 @@ def _completed(context: typer.Context, stored, asked):
     given = {
         name: getattr(asked, name)
         for name in stored.as_dict()
-        if (source := context.get_parameter_source(name)) is not None and source.name == "COMMANDLINE"
+        if (source := context.get_parameter_source(name)) is not None
+        and source.name == "COMMANDLINE"
     }
     return replace(stored, **given)
 

@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 
 RunFolder = Annotated[
-    Path, typer.Argument(metavar="RUN", help="Run folder that mflows fit wrote.", show_default=False)
+    Path,
+    typer.Argument(metavar="RUN", help="Run folder that mflows fit wrote.", show_default=False),
 ]
 Table = Annotated[
     Path,

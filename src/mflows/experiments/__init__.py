@@ -4,6 +4,7 @@ from collections.abc import Callable
 from importlib import import_module
 
 _FILES = {
+    "digits": "digits",
     "polynomial-surface": "polynomial_surface",
     "rolled-shapes": "rolled_shapes",
 }

@@ -14,9 +14,7 @@ _ONE_THREAD = {
 }
 
 
-def run_jobs(
-    function: Callable[..., Any], arguments: Iterable[tuple], jobs: int
-) -> Iterator[Any]:
+def run_jobs(function: Callable[..., Any], arguments: Iterable[tuple], jobs: int) -> Iterator[Any]:
     """Yield ``function(*each)`` as they finish, ``jobs`` processes at a time.
 
     With one job everything runs in this process, in order. With more, every process uses one

@@ -61,7 +61,9 @@ def run(
     """
     out.mkdir(parents=True, exist_ok=True)
     console = Console()
-    work = [(out, model, seed, quick, overwrite, jobs == 1) for seed in range(seeds) for model in models]
+    work = [
+        (out, model, seed, quick, overwrite, jobs == 1) for seed in range(seeds) for model in models
+    ]
     rows = []
     for row in run_jobs(_train_and_measure, work, jobs):
         rows.append(row)
@@ -128,9 +130,7 @@ def measure(flow, *, learned: bool) -> dict[str, float]:
     found |= metrics.reconstruction_error(flow, test)
     found |= metrics.log_density_error(flow, test, simulator)
     theta = simulator.prior.sample(jr.fold_in(prior_key, 0), (TEST,))
-    prior = Data(
-        np.asarray(simulator.simulate(jr.fold_in(prior_key, 1), theta)), np.asarray(theta)
-    )
+    prior = Data(np.asarray(simulator.simulate(jr.fold_in(prior_key, 1), theta)), np.asarray(theta))
     over_prior = metrics.log_density_error(flow, prior, simulator)["log_density_gap"]
     scores = (flow.distance(x, jnp.zeros(1)) for x in (inliers, outliers))
     return found | {"log_density_gap_prior": over_prior} | metrics.outlier_auc(*scores)

@@ -2,10 +2,10 @@ r"""Rolled shapes: does the default training unroll what is a graph over no plan
 
     mflows experiment rolled-shapes --seeds 10 --jobs 2
 
-12,000 points of each shape of ``mflows.simulators.rolled``; the manifold half of the default recipe,
-25 epochs, batch 100. Errors are in units of the data's standard deviation (root mean square over
-coordinates), on 5,000 held-out points. Success means a mean error of at most 1% and a largest error
-of at most 10%, so no fold and no tear.
+12,000 points of each shape of ``mflows.simulators.rolled``; the manifold half of the default
+recipe, 25 epochs, batch 100. Errors are in units of the data's standard deviation (root mean square
+over coordinates), on 5,000 held-out points. Success means a mean error of at most 1% and a largest
+error of at most 10%, so no fold and no tear.
 """
 
 import json

@@ -13,8 +13,8 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from mflows.report.checks import CHECKS, warnings_of
 from mflows.data import write_atomically
+from mflows.report.checks import CHECKS, warnings_of
 from mflows.report.content import Content, Table
 from mflows.report.distributions import density_figure, distance_figure, scatter_figure
 from mflows.report.figures import Figure

@@ -15,10 +15,11 @@ from jaxtyping import PRNGKeyArray
 from mflows.data import Data
 from mflows.flow import Flow
 from mflows.models import rebuild
+from mflows.saving import LoadError
 from mflows.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from mflows.training.loop import State, initial_state, run_epoch, trainable
 from mflows.training.monitor import Monitor
-from mflows.training.phase import Alternate, Batch, Phase
+from mflows.training.phase import Alternate, Batch, Phase, Supervised
 
 _EXPLOSION = 1e6
 """A loss this many times its first size, plus one, counts as diverged."""
@@ -91,14 +92,13 @@ def fit(
         TrainingDiverged: If a loss becomes NaN, infinite or explodes.
     """
     data, held_out = _split(key, data, validation)
-    train, held_out = _batch(flow, data), _batch(flow, held_out)
+    train = _batch(flow, data)
+    held_out = None if held_out is None else _batch(flow, held_out)
     groups = [_alternating(group, train.x.shape[0]) for group in phases]
     folder = None if folder is None else Path(folder)
     found = None
     if resume and folder is not None:
-        found = read_checkpoint(
-            folder, lambda built, group: _skeleton(flow, built, groups[group])
-        )
+        found = read_checkpoint(folder, lambda built, group: _skeleton(flow, built, groups, group))
     with Monitor(folder, progress, found.history if found else []) as monitor:
         for index, group in enumerate(groups):
             if found and index < found.group:
@@ -151,7 +151,8 @@ def _run(
     phase, number = visit.phase, visit.number
     if phase.when is not None and not phase.when(flow, train):
         return flow
-    prepared, prepared_held_out = (_prepared(phase, flow, batch) for batch in (train, held_out))
+    prepared = _prepared(phase, flow, train)
+    prepared_held_out = None if held_out is None else _prepared(phase, flow, held_out)
     parameters, frozen = trainable(flow, phase.trains)
     if done == 0:
         states[number] = states[number]._replace(
@@ -174,9 +175,10 @@ def _run(
         )
         loss, validation_loss = float(losses.train), float(losses.validation)
         bound = _EXPLOSION * (1 + abs(monitor.first_loss(phase.name, loss)))
-        if not all(math.isfinite(value) and abs(value) < bound for value in (loss, validation_loss)):
-            good = eqx.combine(states[number].best, frozen)
-            raise TrainingDiverged(phase, before + epoch + 1, loss, good, monitor.history)
+        for value in (loss, validation_loss):
+            if not (math.isfinite(value) and abs(value) < bound):
+                good = eqx.combine(states[number].best, frozen)
+                raise TrainingDiverged(phase, before + epoch + 1, value, good, monitor.history)
         improved = float(state.best_loss) < float(states[number].best_loss)
         states[number] = state
         monitor.epoch(
@@ -223,10 +225,10 @@ def _split(key, data, validation) -> tuple[Data, Data | None]:
     return data.split(validation, seed=int(jr.randint(key, (), 0, 2**31 - 1)))
 
 
-def _batch(flow: Flow, data: Data | None) -> Batch | None:
-    if data is None:
-        return None
-    if data.shape != flow.shape or (flow.cond_shape is not None and data.cond_shape != flow.cond_shape):
+def _batch(flow: Flow, data: Data) -> Batch:
+    if data.shape != flow.shape or (
+        flow.cond_shape is not None and data.cond_shape != flow.cond_shape
+    ):
         raise ValueError(
             f"Expected data of shape {flow.shape} with condition {flow.cond_shape} for this flow; "
             f"got {data.shape} with condition {data.cond_shape}."
@@ -248,11 +250,16 @@ def _states(flow: Flow, group: Alternate) -> list[State]:
     return [initial_state(flow, phase) for phase in group.phases]
 
 
-def _skeleton(flow: Flow, built, group: Alternate):
+def _skeleton(flow: Flow, built, groups: list[Alternate], index: int):
+    if index >= len(groups):
+        raise LoadError(
+            f"Expected a checkpoint of one of the {len(groups)} phases of this recipe; got one of "
+            f"phase {index + 1}: it belongs to another recipe. Remove it to start over."
+        )
     flow = flow if built == flow.built else rebuild(jr.key(0), built)
-    return flow, _states(flow, group)
+    return flow, _states(flow, groups[index])
 
 
-def _prepared(phase: Phase, flow: Flow, batch: Batch | None) -> Batch | None:
+def _prepared(phase: Phase, flow: Flow, batch: Batch) -> Batch | Supervised:
     prepare = getattr(phase.objective, "prepare", None)
-    return batch if prepare is None or batch is None else prepare(flow, batch)
+    return batch if prepare is None else prepare(flow, batch)

@@ -15,7 +15,7 @@ from jaxtyping import Array, PRNGKeyArray, PyTree, Scalar
 from paramax import NonTrainable
 
 from mflows.flow import Flow
-from mflows.training.phase import Batch, Phase
+from mflows.training.phase import Batch, Phase, Supervised
 
 
 class State(NamedTuple):
@@ -34,7 +34,7 @@ class Losses(NamedTuple):
     validation: Array
 
 
-def trainable(flow: Flow, trains: tuple[str, ...]) -> tuple[Flow, Flow]:
+def trainable(flow: Flow, trains: tuple[str, ...]) -> tuple[PyTree, PyTree]:
     """Split a flow into the parameters that a phase trains and everything else."""
     parts = {
         name: jax.tree.map(
@@ -61,7 +61,12 @@ def optimizer(phase: Phase, steps: int) -> optax.GradientTransformation:
 def initial_state(flow: Flow, phase: Phase) -> State:
     """The state of a phase before its first step."""
     parameters, _ = trainable(flow, phase.trains)
-    return State(parameters, parameters, optimizer(phase, 1).init(parameters), jnp.full((), jnp.inf, dtype=float))
+    return State(
+        parameters,
+        parameters,
+        optimizer(phase, 1).init(parameters),
+        jnp.full((), jnp.inf, dtype=float),
+    )
 
 
 @eqx.filter_jit
@@ -70,8 +75,8 @@ def run_epoch(
     frozen: Flow,
     phase: Phase,
     total_steps: int,
-    train: Batch,
-    validation: Batch | None,
+    train: Batch | Supervised,
+    validation: Batch | Supervised | None,
     key: PRNGKeyArray,
 ) -> tuple[State, Losses]:
     """One pass over the training data, then the validation loss."""
@@ -98,19 +103,22 @@ def run_epoch(
         validation_loss = train_loss
     else:
         validation_loss = _mean_loss(parameters, loss, validation, validation_key)
+    # The last steps may have ruined what no loss has seen yet.
+    finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)]
+    validation_loss = jnp.where(jnp.stack(finite).all(), validation_loss, jnp.nan)
     better = validation_loss < state.best_loss
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), parameters, state.best)
     best_loss = jnp.where(better, validation_loss, state.best_loss)
     return State(parameters, best, moments, best_loss), Losses(train_loss, validation_loss)
 
 
-def _batches(data: Batch, size: int, order: Array) -> Batch:
+def _batches(data: Batch | Supervised, size: int, order: Array) -> Batch | Supervised:
     count = order.size // size
     order = order[: count * size]
     return jax.tree.map(lambda leaf: leaf[order].reshape(count, size, *leaf.shape[1:]), data)
 
 
-def _mean_loss(parameters, loss, data: Batch, key, size: int = 1000) -> Scalar:
+def _mean_loss(parameters, loss, data: Batch | Supervised, key, size: int = 1000) -> Scalar:
     """Mean loss over all points, in blocks."""
     points = data.x.shape[0]
     whole = points - points % size

@@ -33,7 +33,7 @@ class Reconstruction:
 class Regression:
     r"""Misfit of a padded bijection f to known coordinates u, in both directions.
 
-        |f^-1(x) - (u, 0)|^2 + |(f(u, 0) - x) / s|^2
+    |f^-1(x) - (u, 0)|^2 + |(f(u, 0) - x) / s|^2
     """
 
     def __call__(self, flow, batch: Supervised, key):

@@ -4,9 +4,9 @@ The chart starts as the identity, so its manifold starts as the plane of the fir
 placement, and reconstruction learns the rest when the data are a graph over that plane.
 ``place_chart`` looks for such a plane. Where there is none, on a rolled sheet, reconstruction would
 tear the manifold; then ``unroll`` deepens the chart and first fits it to an unrolled copy of the
-data (see ``mflows.training.unroll``). Whether such a fit tears is decided by the initial weights and
-shows early, in its largest error: candidates are tried for a few steps, and the first that is whole
-goes on.
+data (see ``mflows.training.unroll``). Whether such a fit tears is decided by the initial weights
+and shows early, in its largest error: candidates are tried for a few steps, and the first that is
+whole goes on.
 """
 
 import json
@@ -35,7 +35,7 @@ SHORT, LONG = 600, 2500
 """Steps of the regression: of every candidate, and of the chosen one."""
 CANDIDATES = 12
 TORN = 0.5
-"""A chart whose largest error after ``SHORT`` steps exceeds this, in standard deviations, is torn."""
+"""Torn is a chart with an error above this after ``SHORT`` steps, in standard deviations."""
 POINTS = 2000
 """Points on which a plane and an embedding are judged."""
 
@@ -72,10 +72,9 @@ def is_rolled(flow: Flow, batch: Batch) -> bool:
 
 def unroll(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
     """Deepen the chart and fit it to an unrolled copy of the data; nothing if they are flat."""
-    supervised = _unrolled(flow, batch)
-    if supervised is None:
+    supervised, placement = _unrolled(flow, batch), placement_of(flow.chart)
+    if supervised is None or placement is None:
         return flow
-    placement = placement_of(flow.chart)
     z = np.asarray(_scaled(flow, supervised.x))
     placement = _turned(placement, turn_towards(z, np.asarray(supervised.u)))
     best, least = flow, np.inf

@@ -31,7 +31,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components, dijkstra
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 EXTENT = 4.0
 GAIN = 0.6
@@ -52,25 +52,26 @@ class Embedding(NamedTuple):
 def _edges(lengths: np.ndarray, a: np.ndarray, b: np.ndarray, size: int) -> csr_matrix:
     """Build an undirected graph; no edge is so short that a sparse matrix would drop it."""
     graph = csr_matrix((np.maximum(lengths, 1e-12), (a, b)), shape=(size, size))
-    return graph.maximum(graph.T)
+    return csr_matrix(graph.maximum(graph.T))
 
 
 def _neighbour_graph(z: np.ndarray, neighbours: int) -> csr_matrix:
     """Graph of nearest neighbours, its parts joined where they come nearest to each other."""
     size = len(z)
     count = min(neighbours, size - 1)
-    distance, near = cKDTree(z).query(z, count + 1)
+    distance, near = map(np.asarray, KDTree(z).query(z, count + 1))
     origin = np.repeat(np.arange(size), count)
     graph = _edges(distance[:, 1:].ravel(), origin, near[:, 1:].ravel(), size)
     while (parts := connected_components(graph, directed=False))[0] > 1:
         bridges = []
         for part in range(parts[0]):
             inside, outside = np.flatnonzero(parts[1] == part), np.flatnonzero(parts[1] != part)
-            gap, nearest = cKDTree(z[outside]).query(z[inside])
+            gap, nearest = map(np.asarray, KDTree(z[outside]).query(z[inside]))
             best = np.argmin(gap)
             bridges.append((gap[best], inside[best], outside[nearest[best]]))
         lengths, a, b = (np.array(column) for column in zip(*bridges, strict=True))
-        graph = graph.maximum(_edges(lengths, a.astype(int), b.astype(int), size))
+        bridges = _edges(lengths, a.astype(int), b.astype(int), size)
+        graph = csr_matrix(graph.maximum(bridges))
     return graph
 
 

@@ -1,0 +1,431 @@
+"""What ``fit`` promises: what moves, what is kept, when it stops, and that it can be repeated."""
+
+import json
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import mflows as mf
+from mflows.data import Data
+from mflows.training import (
+    Alternate,
+    Batch,
+    LatentNegativeLogLikelihood,
+    NegativeLogLikelihood,
+    Phase,
+    Reconstruction,
+    TrainingDiverged,
+)
+from mflows.training.loop import _mean_loss, trainable
+from tests.registry import FLOWS, disturbed
+from tests.training.small import (
+    Breaking,
+    Centre,
+    Noisy,
+    centre_of,
+    line_flow,
+    losses,
+    moving,
+    points,
+)
+
+
+def fit(data, phases, flow=None, seed=0, **settings):
+    phases = [phases] if isinstance(phases, Phase | Alternate) else phases
+    flow = line_flow() if flow is None else flow
+    return mf.fit(jr.key(seed), flow, data, phases, progress=False, **settings)
+
+
+def _moved(first, second) -> bool:
+    return not eqx.tree_equal(first, second)
+
+
+# What moves -------------------------------------------------------------------------------------
+
+
+def test_parts_that_a_phase_does_not_train_are_bit_identical_after_it():
+    start = line_flow()
+    density = Phase(NegativeLogLikelihood(), ("latent",), 2, batch_size=10)
+    after = fit(points(1.0), density).flow
+    assert eqx.tree_equal(after.chart, start.chart)
+    assert _moved(after.latent, start.latent)
+    manifold = Phase(NegativeLogLikelihood(), ("chart",), 2, batch_size=10, weight_decay=0.1)
+    after = fit(points(1.0), manifold).flow
+    assert eqx.tree_equal(after.latent, start.latent)
+    assert _moved(after.chart, start.chart)
+
+
+def test_placements_never_train():
+    start = line_flow()
+    both = Phase(NegativeLogLikelihood(), ("chart", "latent"), 2, batch_size=10, weight_decay=0.1)
+    after = fit(points(1.0), both).flow
+    layers, layers_before = (f.chart.bijection.bijections for f in (after, start))
+    assert eqx.tree_equal(layers[1], layers_before[1])
+    assert _moved(layers[0], layers_before[0])
+
+
+@pytest.mark.parametrize("trains", [("chart",), ("latent",), ("chart", "latent")])
+def test_a_flow_is_split_into_what_trains_and_the_rest_without_loss(trains):
+    flow = FLOWS["curve"]()
+    parameters, frozen = trainable(flow, trains)
+    assert eqx.tree_equal(eqx.combine(parameters, frozen), flow)
+    found = {jax.tree_util.keystr(p)[1:].split(".")[0] for p, _ in _leaves(parameters)}
+    assert found == set(trains)
+    assert all(eqx.is_inexact_array(leaf) for _, leaf in _leaves(parameters))
+    assert not any("rotation" in jax.tree_util.keystr(path) for path, _ in _leaves(parameters))
+
+
+def _leaves(tree):
+    return jax.tree_util.tree_leaves_with_path(tree)
+
+
+def test_the_flow_that_was_given_is_not_changed():
+    flow, untouched = line_flow(), line_flow()
+    fit(points(1.0), moving(2), flow)
+    assert eqx.tree_equal(flow, untouched)
+
+
+# What is kept -----------------------------------------------------------------------------------
+
+
+def test_the_best_epoch_is_restored_when_the_last_one_is_worse():
+    """Training pulls the centre through the best place for validation and beyond it."""
+    data, held_out = points(2.0), points(0.8, seed=1)
+    fitted = fit(data, moving(12), validation=held_out)
+    validation = [row["validation"] for row in fitted.history]
+    best = int(np.argmin(validation))
+    assert 0 < best < len(validation) - 1
+    assert validation[-1] > 2 * validation[best]
+    loss = float(Centre()(fitted.flow, Batch(jnp.asarray(held_out), None), None))
+    np.testing.assert_allclose(loss, validation[best], rtol=1e-12)
+
+
+def test_the_next_phase_goes_on_from_the_best_epoch():
+    data, held_out = points(2.0), points(0.8, seed=1)
+    still = moving(1, learning_rate=1e-12)
+    both = fit(data, [moving(12), still], validation=held_out)
+    alone = fit(data, moving(12), validation=held_out)
+    np.testing.assert_allclose(centre_of(both.flow), centre_of(alone.flow), atol=1e-9)
+
+
+def test_fit_is_deterministic_in_the_key():
+    noisy = moving(3, objective=Noisy())
+    first, again, other = (fit(points(1.0), noisy, seed=seed) for seed in (0, 0, 1))
+    assert eqx.tree_equal(first.flow, again.flow)
+    assert losses(first.history) == losses(again.history)
+    assert _moved(first.flow, other.flow)
+
+
+def test_every_step_sees_other_points_and_other_keys():
+    still = fit(points(1.0), moving(4, learning_rate=1e-15), validation=0).history
+    epochs = [row["train"] for row in still]
+    np.testing.assert_allclose(epochs, epochs[0], rtol=1e-9)  # each epoch sees every point once
+    dropped = fit(points(1.0, 39), moving(4, learning_rate=1e-15), validation=0).history
+    assert len({row["train"] for row in dropped}) == 4  # in another order
+    noisy = moving(4, learning_rate=1e-15, objective=Noisy())
+    assert len({row["train"] for row in fit(points(1.0), noisy).history}) == 4
+
+
+# When it stops ----------------------------------------------------------------------------------
+
+
+def _diverging(objective, batch_size=10, **settings):
+    phase = moving(8, objective=objective, name="manifold", batch_size=batch_size)
+    with pytest.raises(TrainingDiverged) as caught:
+        fit(points(2.0), phase, **settings)
+    return caught.value
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e9])
+def test_divergence_names_phase_epoch_and_remedy_and_keeps_the_last_good_parameters(value):
+    error = _diverging(Breaking(1.0, value))
+    epoch = len(error.history) + 1
+    assert epoch > 1
+    message = str(error)
+    assert f"Training diverged in phase 'manifold', epoch {epoch}: the loss became" in message
+    assert "Try a learning rate below 0.1, a gradient clip below 1" in message
+    assert "look for extreme values in the data" in message
+    assert 0.1 < centre_of(error.flow)[0] <= 1.0
+    assert np.isfinite(centre_of(error.flow)).all()
+    unbroken = fit(points(2.0), moving(8)).history
+    assert [row["epoch"] for row in error.history] == list(range(1, epoch))
+    assert len(unbroken) == 8  # without the break the same run goes on
+
+
+def test_divergence_in_the_first_epoch_gives_back_the_flow_that_came_in():
+    error = _diverging(Breaking(-1.0, np.nan))
+    assert error.history == []
+    assert eqx.tree_equal(error.flow, line_flow())
+
+
+def test_a_diverging_validation_loss_is_the_one_reported():
+    error = _diverging(Centre(), validation=np.full((5, 2), 1e200))
+    assert "epoch 1: the loss became inf" in str(error)
+
+
+@pytest.mark.parametrize("validation", [0, 0.25])
+def test_parameters_ruined_by_the_last_step_of_an_epoch_are_not_the_best(validation):
+    """The last losses are finite, but the last gradient is not."""
+    error = _diverging(Cusp(), batch_size=99, validation=validation)
+    assert np.isfinite(centre_of(error.flow)).all()
+    assert "the loss became nan" in str(error)
+
+
+class Cusp(Centre):
+    """Finite everywhere, with a gradient that is NaN; it is never looked at again."""
+
+    def __call__(self, flow, batch, key):
+        loss = super().__call__(flow, batch, key)
+        return loss + jnp.where(loss > 0, 0.0, 1.0) * jnp.sqrt(loss * 0.0)
+
+
+def test_patience_stops_a_phase_that_no_longer_improves():
+    data, held_out = points(2.0), points(0.8, seed=1)
+    all_epochs = fit(data, moving(30), validation=held_out).history
+    best = int(np.argmin([row["validation"] for row in all_epochs]))
+    stopped = fit(data, moving(30, patience=3), validation=held_out).history
+    assert len(stopped) == best + 1 + 3 < 30
+    assert losses(stopped) == losses(all_epochs)[: len(stopped)]
+
+
+def test_patience_of_one_phase_does_not_stop_the_next():
+    data, held_out = points(2.0), points(0.8, seed=1)
+    phases = [moving(30, patience=2, name="a"), moving(2, name="b", learning_rate=1e-12)]
+    history = fit(data, phases, validation=held_out).history
+    assert [row["epoch"] for row in history if row["phase"] == "b"] == [1, 2]
+
+
+# Alternation ------------------------------------------------------------------------------------
+
+
+def test_alternation_takes_phases_in_turn_and_counts_their_epochs_on():
+    phases = Alternate((moving(2, name="a"), moving(1, name="b", objective=Noisy())), rounds=3)
+    history = fit(points(1.0), phases).history
+    turns = [(row["phase"], row["epoch"]) for row in history]
+    assert turns == [
+        *[("a", 1), ("a", 2), ("b", 1)],
+        *[("a", 3), ("a", 4), ("b", 2)],
+        *[("a", 5), ("a", 6), ("b", 3)],
+    ]
+
+
+def test_rounds_go_on_with_the_optimiser_and_its_schedule():
+    """With whole-data batches and a falling loss, rounds are one long phase."""
+    data, whole = points(3.0), {"batch_size": 40, "learning_rate": 0.05}
+    rounds = fit(data, Alternate((moving(4, **whole),), rounds=5), validation=0)
+    long = fit(data, moving(20, **whole), validation=0)
+    np.testing.assert_allclose(centre_of(rounds.flow), centre_of(long.flow), rtol=1e-9)
+    fresh = fit(data, [moving(4, **whole)] * 5, validation=0)
+    assert abs(centre_of(fresh.flow) - centre_of(long.flow)).max() > 1e-3
+
+
+# Data -------------------------------------------------------------------------------------------
+
+
+def test_without_validation_the_training_loss_stands_in():
+    history = fit(points(1.0), moving(3), validation=0).history
+    assert all(row["train"] == row["validation"] for row in history)
+
+
+def test_a_fraction_too_small_for_one_point_is_no_validation():
+    history = fit(points(1.0, 9), moving(1), validation=0.01).history
+    assert history[0]["train"] == history[0]["validation"]
+
+
+def test_held_out_points_are_not_trained_on():
+    data = np.concatenate([points(0.0, 30), points(1000.0, 10)])
+    history = fit(data, moving(1, learning_rate=1e-15), validation=0.5).history
+    total = Centre()(line_flow(), Batch(jnp.asarray(data), None), None)
+    mean = (history[0]["train"] + history[0]["validation"]) / 2
+    np.testing.assert_allclose(mean, total, rtol=1e-9)
+
+
+def test_validation_may_be_an_array_or_data():
+    held_out = points(0.5, 7, seed=3)
+    first = fit(points(1.0), moving(2), validation=held_out)
+    second = fit(Data(points(1.0)), moving(2), validation=Data(held_out))
+    assert losses(first.history) == losses(second.history)
+
+
+def test_a_batch_larger_than_the_data_is_all_of_them():
+    large, whole = (fit(points(1.0, 20), moving(3, batch_size=b), validation=0) for b in (999, 20))
+    assert eqx.tree_equal(large.flow, whole.flow)
+    assert centre_of(large.flow).min() > 0.1
+
+
+def test_the_validation_loss_is_the_mean_over_points_in_blocks_of_any_size():
+    batch = Batch(jnp.asarray(np.random.default_rng(0).normal(size=(2345, 2))), None)
+
+    def loss(parameters, batch, key):
+        return jnp.mean(batch.x**2)
+
+    for count in (7, 999, 1000, 2000, 2345):
+        part = Batch(batch.x[:count], None)
+        np.testing.assert_allclose(
+            _mean_loss(None, loss, part, jr.key(0)), jnp.mean(part.x**2), rtol=1e-12
+        )
+
+
+@pytest.mark.parametrize("fraction", [-0.1, 1, 1.5])
+def test_a_validation_fraction_is_at_least_0_and_below_1(fraction):
+    message = rf"Expected a validation fraction in \[0, 1\); got {fraction}\."
+    with pytest.raises(ValueError, match=message):
+        fit(points(1.0), moving(1), validation=fraction)
+
+
+def test_data_of_another_shape_are_refused():
+    message = r"Expected data of shape \(2,\) with condition None for this flow; got \(3,\)"
+    with pytest.raises(ValueError, match=message):
+        fit(np.zeros((10, 3)), moving(1))
+
+
+def test_a_conditional_flow_wants_conditions():
+    flow = FLOWS["conditional surface"]()
+    message = r"Expected data of shape \(3,\) with condition \(2,\) for this flow; got \(3,\) with"
+    with pytest.raises(ValueError, match=message):
+        fit(np.random.default_rng(0).normal(size=(10, 3)), moving(1), flow)
+
+
+def test_conditions_are_ignored_by_a_flow_that_has_none():
+    theta = np.ones((40, 3))
+    with_theta, without = (fit(Data(points(1.0), t), moving(2)) for t in (theta, None))
+    assert eqx.tree_equal(with_theta.flow, without.flow)
+
+
+# Density phase ----------------------------------------------------------------------------------
+
+
+def test_the_density_phase_encodes_once(monkeypatch):
+    encoded, genuine = [], LatentNegativeLogLikelihood.prepare
+
+    def counted(self, flow, batch):
+        encoded.append(batch.x.shape)
+        return genuine(self, flow, batch)
+
+    monkeypatch.setattr(LatentNegativeLogLikelihood, "prepare", counted)
+    density = Phase(LatentNegativeLogLikelihood(), ("latent",), 5, batch_size=10)
+    fit(points(1.0, 40), density, validation=0.25)
+    assert encoded == [(30, 2), (10, 2)]
+
+
+def test_the_cost_of_the_density_phase_does_not_depend_on_the_number_of_features():
+    """No array with D entries is left in its compiled program."""
+    features = 37
+    flow = mf.models.m_flow(
+        jr.key(0, impl="unsafe_rbg"),
+        (features,),
+        2,
+        chart_layers=1,
+        latent_layers=1,
+        width=4,
+        bins=2,
+    )
+    objective = LatentNegativeLogLikelihood()
+    u = jnp.zeros((11, 2))
+    program = jax.jit(lambda u: objective(flow, Batch(u, None), None)).lower(u)
+    text = program.compile({"xla_backend_optimization_level": 0}).as_text()
+    shapes = [part.split("]")[0].split(",") for part in text.split("[")[1:]]
+    assert any("11" in shape for shape in shapes)
+    assert not any(str(features) in shape for shape in shapes)
+
+
+def test_training_on_latents_is_training_on_the_points_with_the_chart_frozen():
+    data = points(1.0)
+    settings = {"trains": ("latent",), "epochs": 3, "batch_size": 10}
+    latent, exact = (
+        fit(data, Phase(objective, **settings))
+        for objective in (LatentNegativeLogLikelihood(), NegativeLogLikelihood())
+    )
+    first, second = (
+        jax.tree.leaves(eqx.filter(f.flow.latent, eqx.is_array)) for f in (latent, exact)
+    )
+    for a, b in zip(first, second, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-8)
+
+
+# Objectives -------------------------------------------------------------------------------------
+
+
+def test_objectives_are_what_the_flow_s_methods_say():
+    flow = disturbed(line_flow())
+    x = np.random.default_rng(0).normal(size=(9, 2))
+    batch = Batch(jnp.asarray(x), None)
+    nll = NegativeLogLikelihood()(flow, batch, None)
+    np.testing.assert_allclose(nll, -flow.log_prob(x).mean(), rtol=1e-10)
+    objective = LatentNegativeLogLikelihood()
+    latent = objective(flow, objective.prepare(flow, batch), None)
+    np.testing.assert_allclose(latent, -flow.latent.log_prob(flow.encode(x)).mean(), rtol=1e-10)
+    scale = np.asarray(flow.chart.bijection.bijections[1].scale.tree)
+    error = (((x - np.asarray(flow.project(x))) / scale) ** 2).mean()
+    np.testing.assert_allclose(Reconstruction()(flow, batch, None), error, rtol=1e-10)
+
+
+def test_equal_objectives_and_phases_share_compiled_loops():
+    assert hash(moving(3)) == hash(moving(3))
+    assert Reconstruction() == Reconstruction()
+
+
+# Phases and files -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"trains": ("decoder",)}, r"`trains` to name 'chart', 'latent' or both; got \('decoder'"),
+        ({"trains": ()}, r"`trains` to name 'chart', 'latent' or both; got \(\)"),
+        ({"epochs": 0}, "Expected epochs >= 1; got 0"),
+        ({"batch_size": 0}, "Expected batch_size >= 1; got 0"),
+        ({"learning_rate": 0.0}, "Expected learning_rate > 0; got 0"),
+        ({"learning_rate": float("nan")}, "Expected learning_rate > 0; got nan"),
+        ({"clip": -1.0}, "Expected clip > 0; got -1"),
+    ],
+)
+def test_a_phase_checks_its_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        Phase(**{"objective": Centre(), "trains": ("chart",), "epochs": 1, **settings})
+
+
+@pytest.mark.parametrize(("phases", "rounds"), [((), 2), ((moving(1),), 0)])
+def test_an_alternation_needs_a_phase_and_a_round(phases, rounds):
+    with pytest.raises(ValueError, match="Expected at least one phase and one round"):
+        Alternate(phases, rounds)
+
+
+def test_starts_run_before_a_phase_and_unneeded_phases_are_left_out():
+    def shifted(key, flow, batch):
+        return eqx.tree_at(lambda f: f.chart.bijection.bijections[0].loc, flow, jnp.full(2, 5.0))
+
+    still = moving(1, start=shifted, learning_rate=1e-12)
+    np.testing.assert_allclose(centre_of(fit(points(1.0), still).flow), 5.0, atol=1e-9)
+    skipped = moving(1, when=lambda flow, batch: False, name="skipped")
+    asked = moving(1, when=lambda flow, batch: bool(batch.x.mean() > 0.5), name="asked")
+    assert {row["phase"] for row in fit(points(1.0), [skipped, asked]).history} == {"asked"}
+
+
+def test_history_on_disk_is_the_history_returned(tmp_path):
+    fitted = fit(points(1.0), [moving(2, name="a"), moving(1, name="b")], folder=tmp_path)
+    lines = (tmp_path / "history.jsonl").read_text().splitlines()
+    assert [json.loads(line) for line in lines] == fitted.history
+    assert set(fitted.history[0]) == {"phase", "epoch", "train", "validation", "seconds"}
+    assert any((tmp_path / "tensorboard").iterdir())
+
+
+def test_without_a_folder_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    fit(points(1.0), moving(1))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_weight_decay_and_clipping_reach_the_optimiser():
+    data = points(3.0)
+    plain = fit(data, moving(2, objective=Centre(1.0)), validation=0)
+    loud = fit(data, moving(2, objective=Centre(1e6), clip=1e-3), validation=0)
+    np.testing.assert_allclose(centre_of(loud.flow), centre_of(plain.flow), atol=0.02)
+    flow = eqx.tree_at(lambda f: f.chart.bijection.bijections[0].loc, line_flow(), jnp.full(2, 3.0))
+    frozen = Phase(Centre(0.0), ("chart",), 2, learning_rate=0.1, weight_decay=0.5, batch_size=10)
+    decayed = fit(data, frozen, flow, validation=0)
+    assert centre_of(decayed.flow).max() < 3.0 - 1e-2

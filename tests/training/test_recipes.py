@@ -1,0 +1,105 @@
+"""The recipes on a real M-flow: each phase does its part, and leaves the other parts alone."""
+
+import importlib
+
+import equinox as eqx
+import jax.random as jr
+import numpy as np
+import pytest
+
+import mflows as mf
+from mflows.charts import placement_of
+from mflows.models import rebuild
+from mflows.training import LatentNegativeLogLikelihood, Phase
+from mflows.training.checkpoint import checkpoint_path
+from tests.registry import SMALL
+
+fitting = importlib.import_module("mflows.training.fit")
+
+
+def small_flow(**settings) -> mf.Flow:
+    settings = {"chart_layers": 2, "latent_layers": 1, **SMALL, **settings}
+    return mf.models.m_flow(jr.key(0), (2,), 1, **settings)
+
+
+@pytest.fixture(scope="module")
+def arc() -> np.ndarray:
+    """Points on a parabola, in units and at a place of their own."""
+    t = np.random.default_rng(0).normal(size=200)
+    return np.stack([100 + 20 * t, 0.03 * t**2 - 5], axis=1)
+
+
+@pytest.fixture(scope="module")
+def fitted(arc):
+    phases = mf.recipes.manifold_then_density(20, batch_size=20, learning_rate=5e-3)
+    return mf.fit(jr.key(1), small_flow(), arc, phases, progress=False)
+
+
+def test_manifold_then_density_learns_both(fitted, arc):
+    for phase in ("manifold", "density"):
+        rows = [row["validation"] for row in fitted.history if row["phase"] == phase]
+        assert len(rows) == 10
+        assert min(rows) < rows[0]
+    error = np.asarray(fitted.flow.distance(arc))
+    assert error.mean() < 0.5 * np.linalg.norm(arc.std(0)) * 0.05
+    assert np.isfinite(fitted.flow.log_prob(arc)).all()
+
+
+def test_placements_are_those_of_the_data(fitted, arc):
+    chart = placement_of(fitted.flow.chart)
+    np.testing.assert_allclose(np.asarray(chart.mean.tree), arc.mean(0), rtol=0.05)
+    np.testing.assert_allclose(np.asarray(chart.scale.tree), arc.std(0), rtol=0.1)
+    latent = placement_of(fitted.flow.latent)
+    assert float(latent.scale.tree[0]) > 0.1
+    assert not eqx.tree_equal(latent, placement_of(small_flow().latent))
+
+
+def test_the_density_phase_leaves_the_manifold_bit_identical(fitted, arc):
+    phases = mf.recipes.manifold_then_density(20, batch_size=20, learning_rate=5e-3)
+    manifold = mf.fit(jr.key(1), small_flow(), arc, phases[:-1], progress=False).flow
+    assert eqx.tree_equal(manifold.chart, fitted.flow.chart)
+    assert not eqx.tree_equal(manifold.latent, fitted.flow.latent)
+
+
+def deepened(key, flow, batch):
+    """Start with another flow than the one that was given, as unrolling does."""
+    return rebuild(key, flow.built, chart_layers=3)
+
+
+def test_a_phase_that_started_from_another_flow_resumes(arc, tmp_path, monkeypatch):
+    phase = Phase(LatentNegativeLogLikelihood(), ("latent",), 3, batch_size=50, start=deepened)
+
+    def run(folder, resume=False):
+        data = (arc - arc.mean(0)) / arc.std(0)
+        return mf.fit(
+            jr.key(2), small_flow(), data, [phase], folder=folder, resume=resume, progress=False
+        )
+
+    whole = run(None)
+    genuine = fitting.write_checkpoint
+
+    def write_and_stop(*arguments):
+        genuine(*arguments)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(fitting, "write_checkpoint", write_and_stop)
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path)
+    assert checkpoint_path(tmp_path).is_file()
+    resumed = run(tmp_path, resume=True)
+    assert '"chart_layers": 3' in resumed.flow.built[1]
+    assert resumed.flow.built == whole.flow.built
+    assert eqx.tree_equal(resumed.flow, whole.flow)
+
+
+@pytest.mark.parametrize("epochs", [1, 2, 7])
+def test_recipes_split_their_epochs(epochs):
+    manifold, unrolled, density = mf.recipes.manifold_then_density(epochs)
+    assert manifold.epochs == unrolled.epochs == max(epochs // 2, 1)
+    assert manifold.epochs + density.epochs == max(epochs, 2)
+    assert manifold.trains == unrolled.trains == ("chart",)
+    assert density.trains == ("latent",)
+    (whole,) = mf.recipes.maximum_likelihood(epochs)
+    assert whole.epochs == epochs
+    assert set(whole.trains) == {"chart", "latent"}
