@@ -1,5 +1,7 @@
 """Flows are densities on manifolds: checked against geometry and closed forms, not themselves."""
 
+from types import SimpleNamespace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -8,6 +10,7 @@ import numpy as np
 import pytest
 from flowjax.bijections import Affine
 from flowjax.distributions import StandardNormal, Transformed
+from paramax import unwrap
 from scipy.stats import multivariate_normal
 
 import mflows as mf
@@ -276,6 +279,17 @@ def test_nearest_to_a_linear_chart_is_the_orthogonal_projection():
     columns = np.linalg.qr(np.stack([tip - origin for tip in tips], axis=1))[0]
     expected = origin + (x - origin) @ columns @ columns.T
     np.testing.assert_allclose(flow.nearest(x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("found", [5.0, np.nan])
+def test_nearest_falls_back_to_the_projection_when_the_search_fails(found, monkeypatch):
+    flow = unwrap(linear_flow())
+    monkeypatch.setattr(
+        "mflows.flow.optx.least_squares",
+        lambda function, solver, start, **_: SimpleNamespace(value=start + found),
+    )
+    x = jnp.array([0.3, 0.1, -0.4, 2.0])
+    np.testing.assert_array_equal(flow._nearest(x), flow.chart.project(x))
 
 
 # Gradients --------------------------------------------------------------------------------------

@@ -3,8 +3,8 @@ r"""Handwritten digits: one class is left out of training; are its images told f
     mflows experiment digits --seeds 3
 
 scikit-learn's 1,797 images of 8 x 8 pixels. For each seed s the class s is left out; 20% of the
-other images are held out. The M-flow has n = 10; its outlier score treats deviations from the manifold as
-isotropic noise of variance v = mean d^2 / (D - n), measured on the training images:
+other images are held out. The M-flow has n = 10; its outlier score treats deviations from the
+manifold as isotropic noise of variance v = mean d^2 / (D - n), measured on the training images:
 
     score(x) = -log p(x) + d(x)^2 / 2 v
 

@@ -143,8 +143,9 @@ def _scaled(flow: Flow, x):
 
 
 def _standardisation(x: np.ndarray) -> Placement:
-    scale = x.std(0)
-    return Placement(x.mean(0), np.where(scale > 0, scale, 1.0), np.eye(x.shape[1]))
+    mean, scale = x.mean(0), x.std(0)
+    varies = scale > 1e-6 * np.maximum(np.abs(mean), np.finfo(x.dtype).tiny)
+    return Placement(mean, np.where(varies, scale, 1.0), np.eye(x.shape[1]))
 
 
 def _turned(placement: Placement, rotation: np.ndarray) -> Placement:

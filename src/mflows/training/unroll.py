@@ -70,8 +70,8 @@ def _neighbour_graph(z: np.ndarray, neighbours: int) -> csr_matrix:
             best = np.argmin(gap)
             bridges.append((gap[best], inside[best], outside[nearest[best]]))
         lengths, a, b = (np.array(column) for column in zip(*bridges, strict=True))
-        bridges = _edges(lengths, a.astype(int), b.astype(int), size)
-        graph = csr_matrix(graph.maximum(bridges))
+        joins = _edges(lengths, a.astype(int), b.astype(int), size)
+        graph = csr_matrix(graph.maximum(joins))
     return graph
 
 

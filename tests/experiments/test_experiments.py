@@ -1,0 +1,51 @@
+"""Every experiment runs, in its short form, and says what it found."""
+
+import json
+
+import pytest
+
+from mflows import experiments
+from mflows.experiments.jobs import run_jobs
+from mflows.training import start
+
+
+def test_every_experiment_has_a_runner():
+    for name in experiments.names():
+        assert callable(experiments.named(name))
+    with pytest.raises(ValueError, match="Expected an experiment out of: digits"):
+        experiments.named("no-such")
+
+
+def test_polynomial_surface(tmp_path, capsys):
+    experiments.named("polynomial-surface")(tmp_path, ("m-flow", "af"), 1, True)
+    rows = json.loads((tmp_path / "results.json").read_text())
+    assert [row["model"] for row in rows] == ["m-flow", "af"]
+    assert rows[0]["reconstruction"] < 0.3
+    assert rows[0]["outlier_auc"] > 0.5
+    assert "reconstruction" not in rows[1]
+    assert "Polynomial surface" in capsys.readouterr().out
+    assert (tmp_path / "m-flow-0" / "report.html").is_file()
+    before = (tmp_path / "m-flow-0" / "flow.safetensors").read_bytes()
+    experiments.named("polynomial-surface")(tmp_path, ("m-flow",), 1, True)
+    assert (tmp_path / "m-flow-0" / "flow.safetensors").read_bytes() == before
+
+
+def test_digits(tmp_path):
+    experiments.named("digits")(tmp_path, ("m-flow", "af"), 1, True)
+    (row,) = json.loads((tmp_path / "results.json").read_text())
+    assert 0.5 < row["mixture AUC"] <= 1
+    assert row["PCA error"] < row["M-flow error"] < 60  # four epochs learn little
+
+
+def test_rolled_shapes(tmp_path, monkeypatch, capsys):
+    for name, value in (("SHORT", 20), ("LONG", 20), ("CANDIDATES", 1)):
+        monkeypatch.setattr(start, name, value)
+    experiments.named("rolled-shapes")(tmp_path, ("m-flow",), 1, True)
+    rows = json.loads((tmp_path / "results.json").read_text())
+    assert [row["shape"] for row in rows] == ["swiss-roll", "s-curve", "spiral"]
+    assert "FAILED" in capsys.readouterr().out  # twenty steps unroll nothing
+
+
+def test_jobs_run_side_by_side_and_come_back():
+    assert sorted(run_jobs(abs, [(-1,), (-2,), (3,)], 2)) == [1, 2, 3]
+    assert list(run_jobs(abs, [(-1,), (-2,)], 1)) == [1, 2]

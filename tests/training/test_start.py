@@ -1,0 +1,116 @@
+"""Placements and the geodesic start: what they do to a flow, and that they do unroll."""
+
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+
+import mflows as mf
+from mflows.charts import placement_of
+from mflows.simulators.rolled import SHAPES
+from mflows.training import Batch, start
+from mflows.training.unroll import geodesic_embedding, turn_towards
+
+
+def arc(count, turn=1.6 * np.pi):
+    """Most of a circle: a graph over no line, and easily unrolled."""
+    angle = np.random.default_rng(0).uniform(-turn / 2, turn / 2, count)
+    return np.stack((np.cos(angle), np.sin(angle)), axis=1), angle
+
+
+def small_flow(dim=2, n=1, **settings):
+    return mf.models.m_flow(
+        jr.key(0), (dim,), n, chart_layers=2, latent_layers=2, width=16, **settings
+    )
+
+
+def test_place_chart_standardises_and_keeps_data_units():
+    x = np.random.default_rng(1).normal(size=(500, 3)) * [1, 100, 0.01] + [5, 0, -3]
+    flow = start.place_chart(jr.key(0), small_flow(3, 2), Batch(jnp.asarray(x), None))
+    z = np.asarray(start._scaled(flow, jnp.asarray(x)))
+    np.testing.assert_allclose(z.mean(0), 0, atol=1e-9)
+    np.testing.assert_allclose((z**2).sum(1).mean(), 3, rtol=1e-9)
+    assert float(flow.distance(x).max()) < 10 * 100
+
+
+def test_place_latent_standardises_the_latent_density():
+    x = np.random.default_rng(2).normal(size=(500, 2)) * [7, 1]
+    batch = Batch(jnp.asarray(x), None)
+    flow = start.place_latent(jr.key(0), small_flow(), batch)
+    placement = placement_of(flow.latent)
+    np.testing.assert_allclose(placement.scale.tree, np.asarray(flow.encode(x)).std(0))
+
+
+def test_constant_features_are_left_unscaled():
+    x = np.random.default_rng(3).normal(size=(50, 3))
+    x[:, 1] = 4
+    flow = start.place_chart(jr.key(0), small_flow(3, 1), Batch(jnp.asarray(x), None))
+    assert float(placement_of(flow.chart).scale.tree[1]) == 1
+    assert np.isfinite(flow.distance(x)).all()
+
+
+def test_geodesic_embedding_recovers_arc_length():
+    x, angle = arc(800)
+    indices, u = geodesic_embedding(jr.key(0), x, 1)
+    assert abs(np.corrcoef(u[:, 0], angle[indices])[0, 1]) > 0.999
+
+
+@pytest.mark.parametrize("points", [5, 40])
+def test_geodesic_embedding_bridges_what_is_not_connected(points):
+    rng = np.random.default_rng(4)
+    x = np.concatenate((rng.normal(size=(points, 3)), 1000 + rng.normal(size=(points, 3))))
+    _indices, u = geodesic_embedding(jr.key(0), x, 2)
+    assert u.shape == (2 * points, 2)
+    assert np.isfinite(u).all()
+
+
+def test_turn_towards_is_orthogonal_and_agrees():
+    rng = np.random.default_rng(5)
+    u = rng.normal(size=(200, 2)) * [2, 1]
+    z = np.pad(u, ((0, 0), (0, 2))) @ np.linalg.qr(rng.normal(size=(4, 4)))[0]
+    rotation = turn_towards(z, u)
+    np.testing.assert_allclose(rotation @ rotation.T, np.eye(4), atol=1e-10)
+    np.testing.assert_allclose((z @ rotation.T)[:, :2], u, atol=0.5)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_rolled_shapes_are_recognised(name):
+    shape = SHAPES[name]
+    x = jnp.asarray(shape.draw(jr.key(1), 6000))
+    flow = small_flow(x.shape[1], shape.latent_dim)
+    flow = start.place_chart(jr.key(0), flow, Batch(x, None))
+    assert start.is_rolled(flow, Batch(x, None))
+
+
+def test_graphs_closed_shapes_and_noise_are_not_taken_for_rolled():
+    rng = np.random.default_rng(6)
+    u = rng.uniform(-1, 1, size=(2000, 2))
+    angle = rng.uniform(0, 2 * np.pi, 2000)
+    cases = {
+        "graph": (np.column_stack((u, np.sin(3 * u[:, 0]))), 2),
+        "circle": (np.column_stack((np.cos(angle), np.sin(angle))), 1),
+        "noise": (rng.normal(size=(2000, 3)), 2),
+    }
+    for name, (x, n) in cases.items():
+        batch = Batch(jnp.asarray(x), None)
+        flow = start.place_chart(jr.key(0), small_flow(x.shape[1], n), batch)
+        assert start.is_flat(flow, batch), name
+
+
+def test_unroll_deepens_the_chart_and_follows_the_arc(monkeypatch):
+    monkeypatch.setattr(start, "LONG", 600)
+    monkeypatch.setattr(start, "DEEP", 8)
+    x, _ = arc(2000)
+    batch = Batch(jnp.asarray(x), None)
+    flow = start.place_chart(jr.key(0), small_flow(), batch)
+    before = float(flow.distance(x).max())
+    unrolled = start.unroll(jr.key(1), flow, batch)
+    assert '"chart_layers": 8' in unrolled.built[1]
+    assert float(unrolled.distance(x).max()) < 0.15 < before
+
+
+def test_unroll_leaves_a_graph_alone():
+    x = np.random.default_rng(7).uniform(-1, 1, size=(500, 1))
+    batch = Batch(jnp.asarray(np.hstack((x, x**2))), None)
+    flow = start.place_chart(jr.key(0), small_flow(), batch)
+    assert start.unroll(jr.key(1), flow, batch) is flow
