@@ -1,6 +1,5 @@
 import pickle
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,16 +23,6 @@ SMALL = {
     "width": 4,
     "validation_fraction": 0.0,
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def compile_quickly():
-    """Spend no time on optimising: the checks fit data of ten shapes, a few rows each."""
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
-    jax.clear_caches()  # other tests compare numbers to the last bit
 
 
 # check_array_api_input alone is skipped, by scikit-learn: SciPy's support of array APIs is off

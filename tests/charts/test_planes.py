@@ -17,7 +17,8 @@ def rolled(name, count=3000):
     return standardised(SHAPES[name].draw(jr.key(0), count)), SHAPES[name].latent_dim
 
 
-def test_conflict_of_an_isometry_is_one_and_of_a_fold_is_large(rng=np.random.default_rng(0)):
+def test_conflict_of_an_isometry_is_one_and_of_a_fold_is_large():
+    rng = np.random.default_rng(0)
     u = rng.uniform(size=(1000, 2))
     flat = np.pad(u, ((0, 0), (0, 1)))
     assert conflict(flat, u) == pytest.approx(1)
@@ -25,7 +26,8 @@ def test_conflict_of_an_isometry_is_one_and_of_a_fold_is_large(rng=np.random.def
     assert conflict(folded, folded[:, :2]) > 5
 
 
-def test_a_graph_over_an_oblique_plane_is_found(rng=np.random.default_rng(1)):
+def test_a_graph_over_an_oblique_plane_is_found():
+    rng = np.random.default_rng(1)
     axes = np.linalg.qr(rng.normal(size=(6, 6)))[0]
     u = rng.uniform(-1, 1, size=(2000, 2))
     heights = np.stack([2 * np.sin(k * u[:, 0] + u[:, 1]) for k in (2, 3, 4, 5)], axis=1)
