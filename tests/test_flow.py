@@ -244,7 +244,7 @@ def test_builders_want_vectors_and_fewer_latents_than_features():
         mf.models.m_flow(jr.key(0), (3,), 3)
 
 
-def test_a_point_that_is_not_a_number_has_no_finite_density():
+def test_a_point_that_is_not_a_number_has_no_finite_density_or_distance():
     """NaN is never replaced by a number that could pass for a likelihood."""
     linear, ambient = linear_flow(), mf.Flow(BijectionChart(placement(4)), StandardNormal((4,)))
     latent = Transformed(StandardNormal((2,)), placement(2))
@@ -252,6 +252,9 @@ def test_a_point_that_is_not_a_number_has_no_finite_density():
         x = np.zeros((2, 4))
         x[1, 2] = np.nan
         np.testing.assert_array_equal(np.isfinite(flow.log_prob(x)), [True, False])
+        np.testing.assert_array_equal(np.isnan(flow.distance(x)), [False, True])
+        both = flow.log_prob_and_distance(x)
+        np.testing.assert_array_equal(np.isnan(both.distance), [False, True])
 
 
 # Nearest points ---------------------------------------------------------------------------------

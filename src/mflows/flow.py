@@ -195,7 +195,8 @@ def _norm(x: Array, axes: int | None = None) -> Scalar:
     """Euclidean norm over all axes, or the last ``axes``; its gradient at 0 is 0."""
     over = None if axes is None else tuple(range(-axes, 0))
     squares = jnp.sum(x**2, axis=over)
-    return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
+    zero = squares == 0  # not `> 0`, which would take NaN for 0
+    return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, squares)))
 
 
 def _over_points(flow: Flow, method: str, shape: tuple[int, ...], x, condition):

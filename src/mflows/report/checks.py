@@ -14,6 +14,7 @@ from mflows.report.content import Content, Points
 OVERFIT_RATIO = 1.5  # mean distance, held-out over train
 OVERFIT_NATS = 0.5  # mean log density, train minus held-out
 TAIL_RATIO = 30.0  # max distance over mean distance
+TAIL_SHARE = 0.2  # max distance over spread of the data: a thin tail is not a tear
 COARSE_SHARE = 0.1  # mean distance over spread of the data
 STRAY_SHARE = 0.02  # samples outside the range of the data
 ROUNDING = 1e-5  # distance over spread below which it is rounding error, not a fit
@@ -110,10 +111,11 @@ def _density_overfit(content: Content) -> Warn | None:
 
 
 def _tail(content: Content) -> Warn | None:
-    d = distances(content.held_out)
-    if d is None:
-        d = distances(content.train)
-    if d is None or len(d) < 20 or d.max() < TAIL_RATIO * d.mean():
+    points = content.train if distances(content.held_out) is None else content.held_out
+    d = distances(points)
+    if points is None or d is None or len(d) < 20:
+        return None
+    if d.max() < max(TAIL_RATIO * d.mean(), TAIL_SHARE * spread(points.x)):
         return None
     return Warn(
         "A few points are reconstructed far worse than the rest",
