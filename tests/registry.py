@@ -25,7 +25,7 @@ from flowjax.bijections import (
     Scan,
     TriangularAffine,
 )
-from flowjax.distributions import StandardNormal
+from flowjax.distributions import StandardNormal, Transformed
 from paramax import NonTrainable
 
 import mflows as mf
@@ -150,6 +150,7 @@ LAYERS: dict[str, Callable[[], AbstractBijection]] = {
     "coupling of implicit splines": lambda: coupling(ImplicitSpline(spline())),
     "residual coupling": lambda: residual(),
     "residual coupling, conditional": lambda: residual(5, cond_dim=2),
+    "spline of one coordinate, conditional": lambda: residual(1, cond_dim=2),
     "scan": lambda: scanned(),
     "scan, conditional": lambda: scanned(cond_dim=2),
     "chain": lambda: Chain([coupling(Affine()), turned(3), coupling(Affine())]),
@@ -169,7 +170,6 @@ CHARTS: dict[str, Callable[[], Chart]] = {
     "line in a plane": lambda: Pad(1, 2).then(placement(2)),
     "plane in four dimensions": lambda: Pad(2, 4).then(placement(4)),
     "affine, n = D": lambda: BijectionChart(placement(3)),
-    "spline of a line": lambda: BijectionChart(stack(1)).then(placement(1)),
     "affine couplings of space": lambda: BijectionChart(scanned()).then(placement(3)),
     "curve in space": lambda: Pad(1, 3).then(scanned()).then(placement(3)),
     "conditional spline surface": lambda: Pad(2, 3).then(stack(3, cond_dim=2)).then(placement(3)),
@@ -221,10 +221,18 @@ def nested_flow() -> mf.Flow:
     return mf.Flow(Pad(2, 3).then(scanned()).then(placement(3)), inner)
 
 
+def affine_flow() -> mf.Flow:
+    """Chart and latent density depend on theta; quick to compile."""
+    layers = Chain([coupling(Affine(), dim=2, cond_dim=2), placement(2, seed=1)])
+    latent = Transformed(StandardNormal((2,)), layers)
+    return mf.Flow(CHARTS["affine couplings, conditional"](), latent)
+
+
 FLOWS: dict[str, Callable[[], mf.Flow]] = {
     "ambient flow of a plane": lambda: ambient_flow(2),
     "curve": lambda: m_flow(1, 2),
     "conditional surface": lambda: m_flow(2, 3, cond_shape=(2,), conditional_chart=True),
+    "conditional affine surface": affine_flow,
     "linear": linear_flow,
     "nested": nested_flow,
 }

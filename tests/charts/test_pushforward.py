@@ -21,6 +21,7 @@ COUPLED = [
     "coupling of implicit splines",
     "residual coupling",
     "residual coupling, conditional",
+    "spline of one coordinate, conditional",
     "scan",
     "scan, conditional",
     "chain",

@@ -284,7 +284,7 @@ def test_data_of_another_shape_are_refused():
 
 
 def test_a_conditional_flow_wants_conditions():
-    flow = FLOWS["conditional surface"]()
+    flow = FLOWS["conditional affine surface"]()
     message = r"Expected data of shape \(3,\) with condition \(2,\) for this flow; got \(3,\) with"
     with pytest.raises(ValueError, match=message):
         fit(np.random.default_rng(0).normal(size=(10, 3)), moving(1), flow)

@@ -9,7 +9,7 @@ from paramax import unwrap
 
 from mflows.charts import BijectionChart, Chart, Pad, Placement
 from mflows.volume import Auto, Complement, Determinant, Exact
-from tests.registry import coupling, placement
+from tests.registry import CHARTS, coupling, placement, serves
 
 
 def _rotation(dim: int, seed: int) -> np.ndarray:
@@ -73,6 +73,12 @@ def test_the_scaling_of_data_is_not_the_sum_of_its_log_scales():
 )
 def test_auto_takes_the_method_with_the_fewest_derivatives(chart, kind):
     assert type(Auto().choose(chart)) is kind
+
+
+@pytest.mark.parametrize("name", CHARTS)
+def test_auto_takes_a_method_that_serves(name):
+    chart = CHARTS[name]()
+    assert serves(Auto().choose(chart), chart)
 
 
 def test_complement_refuses_what_is_not_padded():
