@@ -12,13 +12,13 @@ from flowjax.bijections import Affine
 from flowjax.distributions import StandardNormal, Transformed
 from paramax import unwrap
 from scipy.stats import multivariate_normal
+from tests.registry import CHARTS, FLOWS, condition_of, coupling, linear_flow, m_flow, placement
 
 import mflows as mf
 from mflows.charts import BijectionChart, Pad
 from mflows.flow import _mapped
 from mflows.training import Batch, NegativeLogLikelihood
 from mflows.training.loop import trainable
-from tests.registry import CHARTS, FLOWS, condition_of, coupling, linear_flow, m_flow, placement
 
 GRIDS = {1: 4001, 2: 181}
 """Nodes per axis; more where that costs nothing."""

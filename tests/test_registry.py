@@ -6,11 +6,11 @@ import equinox as eqx
 import jax
 import pytest
 from flowjax.bijections import AbstractBijection
+from tests.registry import CHARTS, FLOWS, LAYERS, VOLUMES
 
 import mflows as mf
 from mflows.charts import Chart
 from mflows.volume import Volume
-from tests.registry import CHARTS, FLOWS, LAYERS, VOLUMES
 
 
 def _classes(package):

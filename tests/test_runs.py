@@ -11,12 +11,12 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from tests import tiny
 
 from mflows import runs
 from mflows.data import DataError
 from mflows.saving import LoadError
 from mflows.training import TrainingDiverged
-from tests import tiny
 
 pytestmark = pytest.mark.xdist_group("runs")
 

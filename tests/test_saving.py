@@ -12,10 +12,10 @@ import equinox as eqx
 import jax.random as jr
 import numpy as np
 import pytest
+from tests.registry import FLOWS, SMALL, furnished, linear_flow
 
 import mflows as mf
 from mflows.saving import FORMAT, LoadError, _checksum
-from tests.registry import FLOWS, SMALL, furnished, linear_flow
 
 NAMES = ("flow.json", "flow.safetensors")
 

@@ -8,10 +8,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from paramax import unwrap
+from tests.registry import CHARTS, LAYERS, VOLUMES, condition_of, serves
 
 from mflows.charts import pushforward
 from mflows.volume import Auto
-from tests.registry import CHARTS, LAYERS, VOLUMES, condition_of, serves
 
 POINTS = 6
 

@@ -4,9 +4,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flowjax.bijections import Affine, Chain
+from tests.registry import placement, scanned, spline
 
 from mflows.charts import BijectionChart, Composed, Pad, Placement, place, placement_of
-from tests.registry import placement, scanned, spline
 
 
 def test_then_on_a_whole_space_keeps_it_whole():

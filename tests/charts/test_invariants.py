@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-
 from tests.registry import CHARTS
 
 TIGHT = {"rtol": 1e-8, "atol": 1e-8}

@@ -4,10 +4,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from tests.registry import CHARTS, scanned, turned
 
 from mflows.charts import Pad, pushforward
 from mflows.volume import Complement, Exact
-from tests.registry import CHARTS, scanned, turned
 
 
 @pytest.mark.parametrize("dim", [3, 5])

@@ -9,9 +9,9 @@ import jax.random as jr
 import numpy as np
 import pytest
 from flowjax.bijections import Affine, Chain, Coupling, Invert, Sandwich, Scan
+from tests.registry import CHARTS, LAYERS, condition_of, coupling
 
 from mflows.charts import Composed, Pad, pushforward
-from tests.registry import CHARTS, LAYERS, condition_of, coupling
 
 rules = importlib.import_module("mflows.charts.pushforward")
 COUPLED = [

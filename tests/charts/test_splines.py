@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from paramax import unwrap
+from tests.registry import SMALL, disturbed, key
 
 from mflows.charts import BijectionChart, spline_coupling, spline_stack
 from mflows.charts.splines import _spline, permutations
-from tests.registry import SMALL, disturbed, key
 
 INTERVAL = SMALL["interval"]
 

@@ -1,10 +1,10 @@
 from pathlib import Path
 
 import pytest
+from tests import tiny
 from typer.testing import CliRunner, Result
 
 from mflows.cli import app
-from tests import tiny
 
 
 def mflows(*arguments: object) -> Result:

@@ -5,9 +5,9 @@ import sys
 
 import numpy as np
 import pytest
+from tests import tiny
 
 from mflows.cli.options import literal, names, pairs
-from tests import tiny
 
 pytestmark = pytest.mark.xdist_group("cli")
 

@@ -1,10 +1,10 @@
 import json
 
 import pytest
+from tests import tiny
 
 from mflows import runs
 from mflows.training import TrainingDiverged
-from tests import tiny
 
 pytestmark = pytest.mark.xdist_group("cli")
 

@@ -6,10 +6,10 @@ import sys
 import numpy as np
 import polars as pl
 import pytest
+from tests import tiny
 
 from mflows import experiments, runs, simulators
 from mflows.data import load
-from tests import tiny
 
 pytestmark = pytest.mark.xdist_group("cli")
 

@@ -8,11 +8,11 @@ import numpy as np
 from flowjax.bijections import Affine, Chain
 from flowjax.distributions import Normal
 from paramax import unwrap
+from tests.registry import placement
 
 import mflows as mf
 from mflows.charts import Pad
 from mflows.training import Phase
-from tests.registry import placement
 
 
 def line_flow() -> mf.Flow:

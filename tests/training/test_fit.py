@@ -8,6 +8,17 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from tests.registry import FLOWS, disturbed
+from tests.training.small import (
+    Breaking,
+    Centre,
+    Noisy,
+    centre_of,
+    line_flow,
+    losses,
+    moving,
+    points,
+)
 
 import mflows as mf
 from mflows.data import Data
@@ -21,17 +32,6 @@ from mflows.training import (
     TrainingDiverged,
 )
 from mflows.training.loop import _mean_loss, trainable
-from tests.registry import FLOWS, disturbed
-from tests.training.small import (
-    Breaking,
-    Centre,
-    Noisy,
-    centre_of,
-    line_flow,
-    losses,
-    moving,
-    points,
-)
 
 
 def fit(data, phases, flow=None, seed=0, **settings):

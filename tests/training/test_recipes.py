@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from flowjax.bijections import Affine, Chain
 from flowjax.distributions import StandardNormal, Transformed
+from tests.registry import SMALL, coupling, key, turned
 
 import mflows as mf
 from mflows.charts import Pad, Placement, placement_of
 from mflows.models import rebuild
 from mflows.training import Phase
 from mflows.training.checkpoint import checkpoint_path
-from tests.registry import SMALL, coupling, key, turned
 
 fitting = importlib.import_module("mflows.training.fit")
 

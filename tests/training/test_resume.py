@@ -8,12 +8,12 @@ import jax.random as jr
 import numpy as np
 import pytest
 import safetensors.numpy
+from tests.training.small import Noisy, line_flow, losses, moving, points
 
 import mflows as mf
 from mflows.saving import LoadError
 from mflows.training import Alternate, LatentNegativeLogLikelihood, NegativeLogLikelihood, Phase
 from mflows.training.checkpoint import checkpoint_path
-from tests.training.small import Noisy, line_flow, losses, moving, points
 
 fitting = importlib.import_module("mflows.training.fit")
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from flowjax.bijections import Affine, Chain
 from paramax import unwrap
+from tests.registry import CHARTS, coupling, placement, serves
 
 from mflows.charts import BijectionChart, Chart, Pad, Placement
 from mflows.volume import Auto, Complement, Determinant, Exact
-from tests.registry import CHARTS, coupling, placement, serves
 
 
 def _rotation(dim: int, seed: int) -> np.ndarray:

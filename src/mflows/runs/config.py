@@ -1,0 +1,172 @@
+"""What a run is asked to do, checked before anything is written."""
+
+import inspect
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, NamedTuple
+
+import jax
+import jax.random as jr
+
+from mflows import models
+from mflows.data import Data, check_latent_dim
+from mflows.flow import Flow
+from mflows.training import Alternate, Phase, recipes
+
+RECIPES: dict[str, Callable[..., list[Phase]]] = {
+    "manifold-then-density": recipes.manifold_then_density,
+    "maximum-likelihood": recipes.maximum_likelihood,
+}
+
+
+class Model(NamedTuple):
+    """A system by its name: how to build it and which recipes train it, the default first."""
+
+    build: Callable[..., Flow]
+    recipes: tuple[str, ...]
+
+
+MODELS = {
+    "m-flow": Model(models.m_flow, ("manifold-then-density",)),
+    "af": Model(models.ambient_flow, ("maximum-likelihood",)),
+}
+PLANNED = ("fom", "pie", "me-flow", "pae", "vae", "gan", "ripf")
+
+
+def check_model(name: str) -> Model:
+    """Return the model called ``name``; ``ValueError`` lists those there are."""
+    if name in MODELS:
+        return MODELS[name]
+    there = ", ".join(MODELS)
+    if name in PLANNED:
+        raise ValueError(f"This version of mflows has the models {there}; {name!r} comes later.")
+    raise ValueError(f"Expected a model out of {there}; got {name!r}.")
+
+
+class Setup(NamedTuple):
+    """All that ``mflows.fit`` wants besides the data."""
+
+    flow: Flow
+    phases: list[Phase | Alternate]
+    key: jax.Array
+
+
+@dataclass(frozen=True)
+class Config:
+    """What a run is asked to do: the content of ``config.json``.
+
+    Args:
+        data: Path of the table to fit.
+        latent_dim: Dimension n of the manifold; none for an ambient flow.
+        model: ``"m-flow"`` or ``"af"``.
+        recipe: How to train; ``None`` is the model's own.
+        settings: Further arguments of the model's builder in ``mflows.models``.
+        condition: Names of the columns that are the condition theta.
+        drop_constant: Leave out columns that hold one value only.
+        epochs: Passes over the data, shared by the phases; ``None`` is enough.
+        batch_size: Points per step.
+        learning_rate: Peak learning rate.
+        validation_fraction: Part of the rows held out, for the choice of the best epoch.
+        seed: Seed of the split, the initial weights and the order of points.
+        simulator: Name of the simulator that made the data, if its truth is known.
+
+    Raises:
+        ValueError: If model, recipe or numbers make no sense.
+    """
+
+    data: str
+    latent_dim: int | None = None
+    model: str = "m-flow"
+    recipe: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    condition: tuple[str, ...] = ()
+    drop_constant: bool = False
+    epochs: int | None = None
+    batch_size: int = 100
+    learning_rate: float = 1e-3
+    validation_fraction: float = 0.1
+    seed: int = 0
+    simulator: str | None = None
+
+    def __post_init__(self):
+        model = check_model(self.model)
+        if self.recipe is not None and self.recipe not in RECIPES:
+            raise ValueError(f"Expected a recipe out of {', '.join(RECIPES)}; got {self.recipe!r}.")
+        if self.recipe is not None and self.recipe not in model.recipes:
+            raise ValueError(
+                f"The recipe {self.recipe!r} does not train {self.model!r}; use "
+                f"{' or '.join(model.recipes)}."
+            )
+        for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"Expected {name} >= {least}; got {value}.")
+        if not self.learning_rate > 0:
+            raise ValueError(f"Expected learning_rate > 0; got {self.learning_rate}.")
+        if not 0 < self.validation_fraction < 1:
+            raise ValueError(
+                f"Expected validation_fraction between 0 and 1; got {self.validation_fraction}."
+            )
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Config":
+        """The config with these values; other keys are left alone."""
+        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
+        return cls(**{**known, "condition": tuple(known.get("condition", ()))})
+
+    def as_dict(self) -> dict[str, Any]:
+        """The config as plain values, equal after a round trip through JSON."""
+        return json.loads(json.dumps(asdict(self)))
+
+    def resolved(self, points: int) -> "Config":
+        """The config with every default filled in, given the number of training points."""
+        recipe = self.recipe or check_model(self.model).recipes[0]
+        epochs = self.epochs or recipes.epochs_for(points, self.batch_size)
+        return replace(self, recipe=recipe, epochs=epochs)
+
+    def setup(self, data: Data) -> Setup:
+        """The untrained flow, the phases and the key, for a resolved config.
+
+        Raises:
+            ValueError: If a setting is not one of the model's, or does not fit the data.
+        """
+        arguments = {"shape": data.shape, "cond_shape": data.cond_shape, **self._settings()}
+        if "latent_dim" in inspect.signature(check_model(self.model).build).parameters:
+            if self.latent_dim is None:
+                raise ValueError(
+                    f"Expected a latent dimension for the model {self.model!r}, the dimension of "
+                    "the manifold (--latent-dim on the command line); got none."
+                )
+            arguments["latent_dim"] = check_latent_dim(data, self.latent_dim)
+        elif self.latent_dim not in (None, *data.shape):
+            raise ValueError(
+                f"Expected no latent dimension for the model {self.model!r}, whose density is on "
+                f"all of space; got {self.latent_dim}. Did you mean --model m-flow?"
+            )
+        model_key, key = jr.split(jr.key(self.seed))
+        phases = RECIPES[str(self.recipe)](
+            self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate
+        )
+        return Setup(check_model(self.model).build(model_key, **arguments), [*phases], key)
+
+    def _settings(self) -> dict[str, Any]:
+        """``settings``, after a check of names and types against the builder's defaults."""
+        known = {
+            name: parameter.default
+            for name, parameter in inspect.signature(
+                check_model(self.model).build
+            ).parameters.items()
+            if parameter.kind is parameter.KEYWORD_ONLY
+        }
+        for name, value in self.settings.items():
+            if name not in known:
+                raise ValueError(
+                    f"Expected settings of {self.model!r} out of {', '.join(known)}; got {name!r}."
+                )
+            kind = type(known[name])
+            if not (type(value) is kind or (kind is float and type(value) is int)):
+                raise ValueError(f"Expected {name} to be of type {kind.__name__}; got {value!r}.")
+            if kind is not bool and not value > 0:
+                raise ValueError(f"Expected {name} > 0; got {value}.")
+        return dict(self.settings)

@@ -1,0 +1,85 @@
+"""Where a run comes from: version, commit, machine, command and times."""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from mflows.version import __version__
+
+
+def now() -> str:
+    """The time, in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def describe(seed: int) -> dict[str, Any]:
+    """All that ``provenance.json`` says when a run starts."""
+    return {
+        "mflows": __version__,
+        "commit": commit(),
+        "command": command(),
+        "seed": seed,
+        "machine": machine(),
+        "status": "training",
+        "started": now(),
+        "resumed": [],
+        "ended": None,
+        "wall_seconds": None,
+        "cpu_seconds": None,
+    }
+
+
+def command() -> str:
+    """The command line that runs."""
+    program = Path(sys.argv[0])
+    name = "mflows" if program.parts[-2:] == ("cli", "__main__.py") else program.name
+    return shlex.join([name, *sys.argv[1:]])
+
+
+def machine() -> dict[str, Any]:
+    """What computes: processor, Python, JAX, device and precision."""
+    device = jax.devices()[0]
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "platform": platform.platform(),
+        "cores": cores,
+        "python": platform.python_version(),
+        "jax": jax.__version__,
+        "device": f"{jax.device_count()} x {device.device_kind}",
+        "precision": str(jnp.zeros(()).dtype),
+    }
+
+
+def commit() -> str | None:
+    """Commit of the source in use, ending in ``-dirty`` if it was changed since.
+
+    ``None`` if the package does not lie in a repository that tracks it.
+    """
+    source = Path(__file__).parent
+    try:
+        subprocess.run(
+            ["git", "ls-files", "--error-unmatch", Path(__file__).name],
+            cwd=source,
+            check=True,
+            capture_output=True,
+            timeout=10,
+        )
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
+            cwd=source,
+            check=True,
+            capture_output=True,
+            timeout=10,
+            text=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return described.stdout.strip() or None

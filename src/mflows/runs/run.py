@@ -1,0 +1,146 @@
+"""A run: a folder that holds a trained flow and everything about how it came to be.
+
+    config.json                      what was asked, and which data: path, sha256, columns
+    flow.json, flow.safetensors      the trained flow
+    history.jsonl                    one row per epoch
+    provenance.json                  version, commit, machine, seed, command, times
+    checkpoints/                     where training stands, for resuming
+    report.html                      written by ``mflows report``
+
+Identity is the folder's content: a run can be moved and renamed.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mflows import data as tables
+from mflows.data import Data, DataError, Split
+from mflows.flow import Flow, LogProbAndDistance
+from mflows.runs.config import Config
+from mflows.runs.source import Source, digest, read
+from mflows.saving import LoadError
+from mflows.saving import load as load_flow
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Run:
+    """An opened run.
+
+    Attributes:
+        folder: Where it lies.
+        config: What was asked.
+        source: The data it was trained on.
+        flow: The trained flow.
+        history: One row per epoch: phase, epoch, train, validation, seconds.
+        provenance: The content of ``provenance.json``.
+    """
+
+    folder: Path
+    config: Config
+    source: Source
+    flow: Flow
+    history: list[dict[str, Any]]
+    provenance: dict[str, Any]
+
+    def split(self, path: str | Path | None = None) -> Split:
+        """The rows it was trained on, and the rows held out.
+
+        Args:
+            path: Where the data file is now, if it was moved.
+
+        Raises:
+            DataError: If the file is not there any more, or is not the same.
+        """
+        path = Path(path or self.config.data)
+        if not path.is_file():
+            raise DataError(
+                f"Expected the data of {self.folder} in {path}; it is not there. Say where it is "
+                "now (--data on the command line)."
+            )
+        if digest(path) != self.source.sha256:
+            raise DataError(
+                f"{path} is not the file that {self.folder} was trained on: its content has "
+                "changed. Restore it, or say where the original is (--data on the command line)."
+            )
+        data, _ = read(replace(self.config, data=str(path)))
+        return data.split(self.config.validation_fraction, seed=self.config.seed)
+
+    def load(self, path: str | Path) -> Data:
+        """Load another table, with the columns that the flow was trained on.
+
+        Raises:
+            DataError: If it cannot be read or lacks columns.
+        """
+        return tables.load_like(
+            path, names=self.source.names, condition_names=self.source.condition_names
+        )
+
+    def score(self, data: Data) -> LogProbAndDistance:
+        """``log_prob`` and ``distance`` of every row, as NumPy arrays."""
+        found = self.flow.log_prob_and_distance(data.x, data.condition)
+        return LogProbAndDistance(np.asarray(found.log_prob), np.asarray(found.distance))
+
+
+def open_run(folder: str | Path) -> Run:
+    """Open a run whose training has ended.
+
+    Raises:
+        LoadError: If the folder holds no run, a file is damaged, or training has not ended.
+    """
+    folder = Path(folder)
+    config, source = read_config(folder)
+    if not (folder / "flow.json").is_file():
+        raise LoadError(
+            f"The training of {folder} has not ended. Go on with: "
+            f"mflows fit --resume --out {folder}"
+        )
+    history = folder / "history.jsonl"
+    rows = history.read_text().splitlines() if history.is_file() else []
+    return Run(
+        folder,
+        config,
+        source,
+        load_flow(folder),
+        [json.loads(row) for row in rows],
+        _json(folder / "provenance.json"),
+    )
+
+
+def read_config(folder: Path) -> tuple[Config, Source]:
+    """Read ``config.json``.
+
+    Raises:
+        LoadError: If there is none, or it is damaged or of a newer format.
+    """
+    path = folder / "config.json"
+    if not path.is_file():
+        raise LoadError(
+            f"Expected a run folder, as `mflows fit` writes it; {folder} "
+            f"{'has no config.json' if folder.is_dir() else 'does not exist'}."
+        )
+    values = _json(path)
+    if values.get("format") != FORMAT:
+        raise LoadError(
+            f"{path} has format {values.get('format')}, written by mflows {values.get('mflows')}; "
+            f"this version reads format {FORMAT}. Upgrade mflows."
+        )
+    try:
+        return Config.from_dict(values), Source.from_dict(values["source"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise LoadError(f"{path} is not the config of a run: {error!r}.") from error
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        values = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise LoadError(f"{path} cannot be read: {error}. Restore it.") from error
+    if not isinstance(values, dict):
+        raise LoadError(f"{path} is not a file of a run. Restore it.")
+    return values

@@ -1,0 +1,167 @@
+"""Train a flow into a run folder, or go on where an interrupted run stopped."""
+
+import json
+import shutil
+import time
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from mflows.data import write_atomically
+from mflows.runs.config import Config
+from mflows.runs.provenance import describe, now
+from mflows.runs.run import FORMAT, Run, open_run, read_config
+from mflows.runs.source import Source, read
+from mflows.saving import save
+from mflows.training import TrainingDiverged, fit
+from mflows.version import __version__
+
+WRITTEN = (
+    "config.json",
+    "flow.json",
+    "flow.safetensors",
+    "history.jsonl",
+    "provenance.json",
+    "report.html",
+    "checkpoints",
+    "tensorboard",
+)
+"""What a run folder holds, and what ``overwrite`` removes."""
+
+
+def train(
+    folder: str | Path,
+    config: Config,
+    *,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: bool = False,
+) -> Run:
+    """Train the flow that ``config`` describes and keep everything about it in ``folder``.
+
+    On bad input nothing is written.
+
+    Args:
+        folder: The run folder; made if it does not exist.
+        config: What to do.
+        overwrite: Replace the run that is there.
+        resume: Go on with the run that is there, to the same numbers as without an interruption;
+            a run that has ended is opened as it is, and without a run a new one starts.
+        progress: Show live losses and the time left.
+
+    Raises:
+        DataError: If the data cannot be loaded or used.
+        ValueError: If the config makes no sense, or the folder is not free to use.
+        LoadError: If the run to resume is damaged.
+        TrainingDiverged: If a loss exploded; the last good flow is saved all the same.
+    """
+    folder = Path(folder)
+    _check_folder(folder, overwrite=overwrite, resume=resume)
+    data, source = read(config)
+    config = replace(config, data=str(Path(config.data).resolve()))
+    parts = data.split(config.validation_fraction, seed=config.seed)
+    config = config.resolved(len(parts.kept))
+    flow, phases, key = config.setup(data)
+
+    provenance = describe(config.seed)
+    if resume and (folder / "config.json").is_file():
+        _check_same(folder, config, source)
+        if (folder / "flow.json").is_file():
+            return open_run(folder)
+        if (folder / "provenance.json").is_file():
+            provenance = json.loads((folder / "provenance.json").read_text())
+        provenance["resumed"].append(now())
+    else:
+        if overwrite:
+            _remove(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        described = {"format": FORMAT, "mflows": __version__, **config.as_dict()}
+        _write(folder / "config.json", {**described, "source": source.as_dict()})
+    _write(folder / "provenance.json", provenance)
+
+    started, computed = time.monotonic() - _seconds_before(folder), time.process_time()
+
+    def end(flow, status: str) -> None:
+        save(folder, flow)
+        provenance.update(
+            status=status,
+            ended=now(),
+            wall_seconds=round(time.monotonic() - started, 3),
+            cpu_seconds=round(time.process_time() - computed, 3),
+        )
+        _write(folder / "provenance.json", provenance)
+
+    try:
+        fitted = fit(
+            key,
+            flow,
+            parts.kept,
+            phases,
+            validation=parts.held_out,
+            folder=folder,
+            resume=resume,
+            progress=progress,
+        )
+    except TrainingDiverged as error:
+        end(error.flow, "diverged")
+        error.args = (f"{error} The flow with them is saved in {folder}.",)
+        raise
+    end(fitted.flow, "finished")
+    return Run(folder, config, source, fitted.flow, fitted.history, provenance)
+
+
+def _check_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
+    if overwrite and resume:
+        raise ValueError("Expected --resume or --overwrite; got both.")
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"Expected a folder for the run; {folder} is a file.")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return
+    if not (folder / "config.json").is_file():
+        raise ValueError(
+            f"{folder} holds other files and is no run folder. Give the run a folder of its own."
+        )
+    if not (overwrite or resume):
+        raise ValueError(
+            f"{folder} holds a run already. Give another --out, go on with it with --resume, or "
+            "replace it with --overwrite."
+        )
+    read_config(folder)  # a config.json of something else is not ours to replace
+
+
+def _check_same(folder: Path, config: Config, source: Source) -> None:
+    """Raise unless the run in ``folder`` was asked to do the same on the same data."""
+    before, data = read_config(folder)
+    if data.sha256 != source.sha256:
+        raise ValueError(
+            f"{config.data} is not the file that {folder} was started with: its content has "
+            "changed. Start a new run."
+        )
+    old, new = before.as_dict(), config.as_dict()
+    changed = [f.name for f in fields(Config) if f.name != "data" and old[f.name] != new[f.name]]
+    if changed:
+        name = changed[0]
+        raise ValueError(
+            f"The run in {folder} was started with {name} {old[name]!r}; got {new[name]!r}. To go "
+            "on with it, leave its settings as they are; otherwise start a new run."
+        )
+
+
+def _seconds_before(folder: Path) -> float:
+    """Training time of earlier, interrupted parts of the run."""
+    history = folder / "history.jsonl"
+    rows = history.read_text().splitlines() if history.is_file() else []
+    return sum(json.loads(row)["seconds"] for row in rows if row.endswith("}"))
+
+
+def _remove(folder: Path) -> None:
+    for name in WRITTEN:
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def _write(path: Path, values: dict[str, Any]) -> None:
+    write_atomically(path, json.dumps(values, indent=2).encode())
