@@ -22,7 +22,7 @@ def test_conflict_of_an_isometry_is_one_and_of_a_fold_is_large():
     u = rng.uniform(size=(1000, 2))
     flat = np.pad(u, ((0, 0), (0, 1)))
     assert conflict(flat, u) == pytest.approx(1)
-    folded = np.concatenate((flat, [*flat, 0, 0, 1]))
+    folded = np.concatenate((flat, flat + np.array([0, 0, 1])))
     assert conflict(folded, folded[:, :2]) > 5
 
 
