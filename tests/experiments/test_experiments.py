@@ -21,7 +21,7 @@ def test_polynomial_surface(tmp_path, capsys):
     rows = json.loads((tmp_path / "results.json").read_text())
     assert [row["model"] for row in rows] == ["m-flow", "af"]
     assert rows[0]["reconstruction"] < 1
-    assert rows[0]["outlier_auc"] > 0.5
+    assert rows[0]["sample_distance"] < 0.5  # four epochs: a rough surface, but in its place
     assert "reconstruction" not in rows[1]
     assert "Polynomial surface" in capsys.readouterr().out
     assert (tmp_path / "m-flow-0" / "report.html").is_file()
