@@ -61,7 +61,7 @@ def run(
 def _train_and_measure(
     out: Path, left_out: int, quick: bool, overwrite: bool, progress: bool
 ) -> dict[str, float]:
-    images, labels = load_digits(return_X_y=True)
+    images, labels = (np.asarray(part) for part in load_digits(return_X_y=True))
     order = np.random.default_rng(left_out).permutation(np.flatnonzero(labels != left_out))
     held_out, train = np.split(images[order], [round(HELD_OUT * len(order))])
     novel = images[labels == left_out]
