@@ -10,7 +10,7 @@ import pytest
 from paramax import unwrap
 from tests.registry import CHARTS, LAYERS, VOLUMES, condition_of, serves
 
-from mflows.charts import pushforward
+from mflows.charts import push_conormals, pushforward
 from mflows.volume import Auto
 
 POINTS = 6
@@ -41,6 +41,9 @@ class LayerValues(NamedTuple):
     pushed: np.ndarray
     fallback_y: np.ndarray
     fallback: np.ndarray
+    conormal_y: np.ndarray
+    conormal_log_det: np.ndarray
+    conormals: np.ndarray
 
 
 def quickly(function):
@@ -108,6 +111,7 @@ def _layer_values(name: str) -> LayerValues:
             log_det,
             *pushforward(layer, x, frame, condition),
             *without_rules(layer, x, frame, condition),
+            *push_conormals(layer, x, frame, condition),
         )
 
     return jax.tree.map(np.asarray, evaluate(points, frames, condition_of(layer, POINTS)))

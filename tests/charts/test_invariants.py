@@ -66,3 +66,9 @@ def test_a_layers_rule_agrees_with_linearising_it(layer):
 
 def test_a_layers_log_determinant_is_that_of_its_jacobian(layer):
     np.testing.assert_allclose(layer.log_det, np.linalg.slogdet(layer.jacobian)[1], **TIGHT)
+
+
+def test_a_layers_conormal_rule_is_the_inverse_of_its_jacobian(layer):
+    np.testing.assert_allclose(layer.conormals @ layer.jacobian, layer.frame, **TIGHT)
+    np.testing.assert_allclose(layer.conormal_log_det, layer.log_det, **TIGHT)
+    np.testing.assert_allclose(layer.conormal_y, layer.y, **TIGHT)

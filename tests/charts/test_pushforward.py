@@ -11,9 +11,8 @@ import pytest
 from flowjax.bijections import Affine, Chain, Coupling, Invert, Sandwich, Scan
 from tests.registry import CHARTS, LAYERS, condition_of, coupling
 
-from mflows.charts import Composed, Pad, pushforward
+from mflows.charts import Composed, Pad, push_conormals, pushforward
 
-rules = importlib.import_module("mflows.charts.pushforward")
 COUPLED = [
     "coupling of affines",
     "coupling of affines, deep, conditional",
@@ -29,38 +28,56 @@ COUPLED = [
 ]
 
 
+RULES = {
+    "tangents": (pushforward, importlib.import_module("mflows.charts.pushforward")),
+    "covectors": (push_conormals, importlib.import_module("mflows.charts.conormals")),
+}
+
+
+@pytest.fixture(params=RULES)
+def carry(request):
+    """Either function that carries vectors through layers."""
+    return RULES[request.param][0]
+
+
 @pytest.fixture
 def folded(monkeypatch):
-    """Count how often the folded coupling rule runs."""
-    calls, genuine = [], rules._hidden_and_last
-    monkeypatch.setattr(
-        rules, "_hidden_and_last", lambda net: calls.append(type(net)) or genuine(net)
-    )
+    """Count how often a folded coupling rule runs."""
+    calls = []
+    for _, module in RULES.values():
+        genuine = module.move
+        monkeypatch.setattr(
+            module, "move", lambda *args, genuine=genuine: calls.append(args) or genuine(*args)
+        )
     return calls
 
 
-@pytest.mark.parametrize("kind", [Coupling, Chain, Sandwich, Scan, Composed])
-def test_layers_that_know_better_have_a_rule(kind):
-    assert pushforward.dispatch(kind) is not pushforward.dispatch(object)
+@pytest.mark.parametrize("kind", [Coupling, Chain, Sandwich, Scan])
+def test_layers_that_know_better_have_a_rule(kind, carry):
+    assert carry.dispatch(kind) is not carry.dispatch(object)
+
+
+def test_composed_charts_have_a_rule():
+    assert pushforward.dispatch(Composed) is not pushforward.dispatch(object)
 
 
 @pytest.mark.parametrize("kind", [Affine, Invert, Pad])
-def test_everything_else_is_linearised(kind):
-    assert pushforward.dispatch(kind) is pushforward.dispatch(object)
+def test_everything_else_is_linearised(kind, carry):
+    assert carry.dispatch(kind) is carry.dispatch(object)
 
 
-def _trace(layer):
+def _trace(carry, layer):
     dim = layer.shape[0]
     jax.eval_shape(
-        lambda x, frame: pushforward(layer, x, frame, condition_of(layer)),
+        lambda x, frame: carry(layer, x, frame, condition_of(layer)),
         jnp.zeros(dim),
         jnp.zeros((2, dim)),
     )
 
 
 @pytest.mark.parametrize("name", COUPLED)
-def test_couplings_are_folded_wherever_they_sit(name, folded):
-    _trace(LAYERS[name]())
+def test_couplings_are_folded_wherever_they_sit(name, carry, folded):
+    _trace(carry, LAYERS[name]())
     assert len(folded) == (2 if name == "chain" else 1)
 
 
@@ -74,8 +91,8 @@ def test_couplings_of_our_own_charts_are_folded(name, folded):
     assert len(folded) == 1  # the scan traces its body once
 
 
-def test_an_inverted_coupling_falls_back_to_linearising(folded):
-    _trace(Invert(coupling(Affine())))
+def test_an_inverted_coupling_falls_back_to_linearising(carry, folded):
+    _trace(carry, Invert(coupling(Affine())))
     assert not folded
 
 

@@ -1,6 +1,7 @@
 """Charts: what a manifold is, how tangents are carried along it, and the layers of both."""
 
 from mflows.charts.chart import BijectionChart, Chart, Composed, Pad
+from mflows.charts.conormals import push_conormals
 from mflows.charts.implicit import ImplicitSpline
 from mflows.charts.placement import Placement, place, placement_of
 from mflows.charts.pushforward import condition_for, pushforward
@@ -16,6 +17,7 @@ __all__ = [
     "condition_for",
     "place",
     "placement_of",
+    "push_conormals",
     "pushforward",
     "spline_coupling",
     "spline_stack",

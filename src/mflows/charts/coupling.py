@@ -1,0 +1,79 @@
+r"""Derivatives of a coupling layer, in the form in which they are cheap.
+
+A coupling layer keeps some coordinates and moves the others,
+
+    y_j = t(x_j; theta_j),    theta = W h(kept, condition) + b
+
+One reverse pass of the *scalar* transformer t gives its slope dt/dx_j and dt/dtheta_j, and
+M_j = (dt/dtheta_j) W_j is folded once. Then
+
+    dy_j = (dt/dx_j) dx_j + M_j dh
+
+and a tangent or a covector passes only through the small hidden layers and M, never through the
+wide last layer.
+"""
+
+from collections.abc import Callable
+from functools import singledispatch
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from flowjax.bijections import Coupling
+from jaxtyping import Array, Float
+from paramax import unwrap
+
+from mflows.nets import ResidualMLP
+
+
+class Moved(NamedTuple):
+    """The coordinates y_j that a coupling moves, their slopes dt/dx_j, and the rows M_j."""
+
+    y: Float[Array, " moved"]
+    slope: Float[Array, " moved"]
+    folded: Float[Array, "moved width"]
+
+
+def hidden_layers(layer: Coupling, condition: Array | None) -> Callable[[Array], Array]:
+    """The function h of the kept coordinates."""
+    hidden, _ = _hidden_and_last(layer.conditioner)
+    return lambda kept: hidden(kept if condition is None else jnp.hstack((kept, condition)))
+
+
+def move(layer: Coupling, h: Float[Array, " width"], x: Float[Array, " moved"]) -> Moved:
+    """Move the coordinates ``x`` of an unwrapped layer, given its hidden layers' output."""
+    _, last = _hidden_and_last(layer.conditioner)
+
+    def transformer(x, theta):
+        return unwrap(layer.transformer_constructor(theta)).transform(x)
+
+    theta = last(h).reshape(x.size, -1)
+    y, (slope, dtheta) = jax.vmap(jax.value_and_grad(transformer, (0, 1)))(x, theta)
+    folded = jnp.einsum("jp,jpw->jw", dtheta, last.weight.reshape(*dtheta.shape, -1))
+    return Moved(y, slope, folded)
+
+
+@singledispatch
+def _hidden_and_last(conditioner) -> tuple[Callable[[Array], Array], eqx.nn.Linear]:
+    raise TypeError(
+        "Expected the conditioner of a coupling layer to be an eqx.nn.MLP or a ResidualMLP; got "
+        f"{type(conditioner).__name__}."
+    )
+
+
+@_hidden_and_last.register
+def _(conditioner: ResidualMLP):
+    return conditioner.hidden, conditioner.last
+
+
+@_hidden_and_last.register
+def _(conditioner: eqx.nn.MLP):
+    *layers, last = conditioner.layers
+
+    def hidden(x):
+        for layer in layers:
+            x = conditioner.activation(layer(x))
+        return x
+
+    return hidden, last
