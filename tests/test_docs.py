@@ -1,9 +1,14 @@
 """The code in the documentation runs."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
+from tests import tiny
+from typer.testing import CliRunner
+
+from mflows.cli import app
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -15,6 +20,30 @@ def test_python_blocks_run_one_after_the_other(name):
     namespace: dict = {}
     for block in blocks:
         exec(compile(block, name, "exec"), namespace)
+
+
+def test_the_tutorial_runs_from_the_table_to_the_outlier_score(tmp_path, monkeypatch, capsys):
+    """Every block in its order; fits are shortened, and what is refused is refused as printed."""
+    monkeypatch.chdir(tmp_path)
+    text = (DOCS / "tutorial_digits.md").read_text()
+    blocks = re.findall(r"```(python|sh)\n(.*?)```\n\n((?:    .*\n)*)", text, flags=re.DOTALL)
+    assert [kind for kind, *_ in blocks] == ["python", "sh", "sh", "sh", "python"]
+    settings = ",".join(f"{name}={value}" for name, value in tiny.SETTINGS.items())
+    namespace: dict = {}
+    for kind, block, refusal in blocks:
+        if kind == "python":
+            exec(compile(block, "tutorial_digits.md", "exec"), namespace)
+            continue
+        for line in block.splitlines():
+            _, command, *arguments = shlex.split(line)
+            if command == "fit":
+                arguments += ["--epochs", "2", "--set", settings]
+            result = CliRunner().invoke(app, [command, *arguments])
+            assert result.exit_code == (2 if refusal else 0), result.output
+            assert not refusal or refusal.split() == result.stderr.split()
+    assert "outlier_auc" in capsys.readouterr().out
+    assert (tmp_path / "runs/digits/report.html").is_file()
+    assert len(namespace["np"].load("samples.npy")) == 100
 
 
 def test_relative_links_lead_somewhere():

@@ -1,5 +1,6 @@
 """Flows are densities on manifolds: checked against geometry and closed forms, not themselves."""
 
+import importlib
 from types import SimpleNamespace
 
 import equinox as eqx
@@ -16,7 +17,7 @@ from tests.registry import CHARTS, FLOWS, condition_of, coupling, linear_flow, p
 
 import mflows as mf
 from mflows.charts import BijectionChart, Pad
-from mflows.flow import _mapped
+from mflows.flow import _POINTS_AT_ONCE, _block
 from mflows.training import Batch, NegativeLogLikelihood
 from mflows.training.loop import trainable
 
@@ -144,11 +145,32 @@ def test_the_result_of_a_point_does_not_depend_on_its_batch(surface):
     assert float(surface.log_prob(others, other_thetas)[4]) == whole[4]
 
 
+def test_large_batches_are_evaluated_in_blocks():
+    flow = linear_flow()
+    x = np.random.default_rng(0).normal(size=(2 * _POINTS_AT_ONCE + 5, 4))
+    found = flow.distance(x)
+    assert found.shape == (len(x),)
+    some = [0, _POINTS_AT_ONCE - 1, _POINTS_AT_ONCE, -6, -5, -1]
+    np.testing.assert_allclose(found[np.array(some)], flow.distance(x[some]), rtol=1e-10)
+    under_jit = jax.jit(lambda x: flow.distance(x))(x)
+    np.testing.assert_allclose(under_jit, found, rtol=1e-10)
+
+
+def test_batches_of_similar_size_share_a_compiled_function(monkeypatch):
+    module = importlib.import_module("mflows.flow")
+    traced, genuine = [], module._of_point
+    monkeypatch.setattr(module, "_of_point", lambda *args: traced.append(args) or genuine(*args))
+    flow = linear_flow()
+    for count in (33, 40, 64):
+        flow.encode(np.zeros((count, 4)))
+    assert len(traced) == 1
+
+
 def test_memory_is_not_quadratic_in_the_batch(surface):
     """No array of the compiled program pairs the points of a batch with each other."""
     points = 97
     x, thetas = jnp.zeros((points, 3)), jnp.zeros((points, 2))
-    text = _mapped.lower(surface, "_log_prob", x, thetas).as_text()
+    text = _block.lower(surface, "_log_prob", (x, thetas)).as_text()
     shapes = {shape for part in text.split("tensor<")[1:] for shape in [part.split(">")[0]]}
     assert any(shape.split("x").count(str(points)) == 1 for shape in shapes)
     assert not any(shape.split("x").count(str(points)) > 1 for shape in shapes)

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 import optimistix as optx
 from flowjax.distributions import AbstractDistribution
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 from paramax import unwrap
 
@@ -233,14 +234,41 @@ def _checked_condition(flow: Flow, condition: ArrayLike | None) -> Array | None:
     return condition
 
 
-@eqx.filter_jit
 def _mapped(flow: Flow, method: str, points: Array, condition: Array | None):
+    """A one-point method at every point, in one or more blocks of a power of two.
+
+    So a handful of compiled functions serve any number of points.
+    """
+    if isinstance(points, Tracer):  # the caller compiles
+        function = _of_point(flow, method)
+        return jax.lax.map(function, (points, condition), batch_size=_POINTS_AT_ONCE)
+    count = len(points)
+    size = min(_POINTS_AT_ONCE, 1 << max(count - 1, 0).bit_length())
+    blocks = max(-(-count // size), 1)
+
+    def in_blocks(leaf):
+        padding = [(0, blocks * size - count)] + [(0, 0)] * (leaf.ndim - 1)
+        return jnp.pad(leaf, padding).reshape(blocks, size, *leaf.shape[1:])
+
+    points, condition = jax.tree.map(in_blocks, (points, condition))
+    done = [
+        _block(flow, method, jax.tree.map(lambda leaf, i=i: leaf[i], (points, condition)))
+        for i in range(blocks)
+    ]
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *done)
+
+
+@eqx.filter_jit
+def _block(flow: Flow, method: str, arguments: tuple[Array, Array | None]):
+    return jax.vmap(_of_point(flow, method))(arguments)
+
+
+def _of_point(flow: Flow, method: str):
+    """The function of (point, condition) that ``method`` names."""
     function = unwrap(flow)
     for name in method.split("."):
         function = getattr(function, name)
-    return jax.lax.map(
-        lambda arguments: function(*arguments), (points, condition), batch_size=_POINTS_AT_ONCE
-    )
+    return lambda arguments: function(*arguments)
 
 
 def _starred(shape: tuple[int, ...]) -> str:

@@ -100,12 +100,14 @@ def test_graphs_closed_shapes_and_noise_are_not_taken_for_rolled():
 def test_unroll_deepens_the_chart_and_follows_the_arc(monkeypatch):
     monkeypatch.setattr(start, "LONG", 600)
     monkeypatch.setattr(start, "DEEP", 8)
+    monkeypatch.setattr(start, "WIDE", 20)
     x, _ = arc(2000)
     batch = Batch(jnp.asarray(x), None)
     flow = start.place_chart(jr.key(0), small_flow(), batch)
     before = float(flow.distance(x).max())
     unrolled = start.unroll(jr.key(1), flow, batch)
     assert '"chart_layers": 8' in unrolled.built[1]
+    assert '"width": 20' in unrolled.built[1]
     assert float(unrolled.distance(x).max()) < 0.15 < before
 
 

@@ -119,14 +119,8 @@ def _batches(data: Batch | Supervised, size: int, order: Array) -> Batch | Super
 
 
 def _mean_loss(parameters, loss, data: Batch | Supervised, key, size: int = 1000) -> Scalar:
-    """Mean loss over all points, in blocks."""
+    """Mean loss over the points, in equal blocks; fewer points than blocks are left over."""
     points = data.x.shape[0]
-    whole = points - points % size
-    total = jnp.zeros(())
-    if whole:
-        blocks = jax.tree.map(lambda leaf: leaf[:whole].reshape(-1, size, *leaf.shape[1:]), data)
-        total += size * jax.lax.map(lambda block: loss(parameters, block, key), blocks).sum()
-    if points - whole:
-        rest = jax.tree.map(lambda leaf: leaf[whole:], data)
-        total += (points - whole) * loss(parameters, rest, key)
-    return total / points
+    count = max(points // size, 1)
+    blocks = _batches(data, points // count, jnp.arange(points))
+    return jax.lax.map(lambda block: loss(parameters, block, key), blocks).mean()

@@ -29,8 +29,8 @@ from mflows.training.phase import Batch, Phase, Supervised
 from mflows.training.unroll import geodesic_embedding, turn_towards, unrolls
 
 UNROLLING = Phase(Regression(), ("chart",), epochs=1, name="unroll", weight_decay=0.0, clip=5.0)
-DEEP = 16
-"""Coupling layers of a chart that has to unroll its data."""
+DEEP, WIDE = 16, 64
+"""Layers of a chart that has to unroll its data, and width of its networks, at least."""
 SHORT, LONG = 600, 2500
 """Steps of the regression: of every candidate, and of the chosen one."""
 CANDIDATES = 12
@@ -99,8 +99,9 @@ def _fresh(key: PRNGKeyArray, flow: Flow) -> Flow:
     """A flow like this one, with new weights and a chart deep enough to unroll."""
     if flow.built is None:
         return flow
-    layers = json.loads(flow.built[1])["chart_layers"]
-    return rebuild(key, flow.built, chart_layers=max(layers, DEEP))
+    given = json.loads(flow.built[1])
+    layers, width = max(given["chart_layers"], DEEP), max(given["width"], WIDE)
+    return rebuild(key, flow.built, chart_layers=layers, width=width)
 
 
 def _regressed(key: PRNGKeyArray, flow: Flow, data: Supervised, steps: int, *, decay: bool) -> Flow:

@@ -11,24 +11,19 @@ Tenenbaum 2003, NIPS 15). Once u is known both directions of the bijection f are
 
     L = |f^-1(z) - (u, 0)|^2 + |f(u, 0) - z|^2,
 
-which a deep enough stack of couplings solves by regression. The latents are scaled into the
-splines' interval, and z is turned so that its first n axes agree best with u.
+which a deep enough stack of couplings solves by regression (``mflows.training.objectives``). The
+latents are scaled into the splines' interval, and z is turned so that its first n axes agree best
+with u.
 
-Depth decides: 16 layers for sheets rolled up in three or more dimensions, 20 for two turns of a
-curve in the plane, where 6 fail. AdamW, 2500 to 3000 batches of 100, learning rate 1e-3 with 5%
-warm-up and a cosine decay, gradients clipped at 5. The manifold phase after it should keep L with
-a weight of 0.1 and a learning rate of 3e-4: reconstruction alone can tear an unrolled chart.
-Three of 13 warm starts on the swiss roll ended with a tear, which shows as a largest reconstruction
-error near the size of the data; another key can then succeed.
+Depth decides: 16 layers serve sheets rolled up in three or more dimensions and two turns of a curve
+in the plane, where 6 fail.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Array, Float, Int, PRNGKeyArray
+from jaxtyping import Float, Int, PRNGKeyArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.spatial import KDTree
@@ -121,21 +116,3 @@ def turn_towards(z: Float[np.ndarray, "M D"], u: Float[np.ndarray, "M n"]) -> np
     n = u.shape[1]
     left, _, right = np.linalg.svd((z - z.mean(0)).T @ u)
     return np.concatenate([(left[:, :n] @ right).T, left[:, n:].T])
-
-
-def unroll_loss(
-    encode: Callable[[Array], Array],
-    decode: Callable[[Array], Array],
-    z: Float[Array, " D"],
-    u: Float[Array, " n"],
-) -> Float[Array, ""]:
-    """Misfit of one point in both directions.
-
-    Args:
-        encode: All D coordinates of the inverse bijection, f^-1.
-        decode: The bijection f of D coordinates.
-        z: The point.
-        u: Its unrolled coordinates.
-    """
-    target = jnp.pad(u, (0, z.shape[0] - u.shape[0]))
-    return jnp.square(encode(z) - target).sum() + jnp.square(decode(target) - z).sum()
