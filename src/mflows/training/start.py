@@ -5,8 +5,8 @@ placement, and reconstruction learns the rest when the data are a graph over tha
 ``place_chart`` looks for such a plane. Where there is none, on a rolled sheet, reconstruction would
 tear the manifold; then ``unroll`` deepens the chart and first fits it to an unrolled copy of the
 data (see ``mflows.training.unroll``). Whether such a fit tears is decided by the initial weights
-and shows early, in its largest error: candidates are tried for a few steps, and the first that is
-whole goes on.
+and shows early, in its largest error: candidates are tried for a few steps, and those that are not
+torn go on with smaller ones, until one is whole.
 """
 
 import json
@@ -28,14 +28,16 @@ from mflows.training.objectives import Regression
 from mflows.training.phase import Batch, Phase, Supervised
 from mflows.training.unroll import geodesic_embedding, turn_towards, unrolls
 
-UNROLLING = Phase(Regression(), ("chart",), epochs=1, name="unroll", weight_decay=0.0, clip=5.0)
+BOLD = Phase(Regression(), ("chart",), epochs=1, name="unroll", weight_decay=0.0, clip=5.0)
+CAREFUL = replace(BOLD, learning_rate=3e-4, clip=0.5)
 DEEP, WIDE = 16, 64
 """Layers of a chart that has to unroll its data, and width of its networks, at least."""
 SHORT, LONG = 600, 2500
-"""Steps of the regression: of every candidate, and of the chosen one."""
+"""Steps of the regression: bold ones of every candidate, careful ones of those not torn."""
 CANDIDATES = 12
-TORN = 0.5
-"""Torn is a chart with an error above this after ``SHORT`` steps, in standard deviations."""
+TORN, WHOLE = 0.5, 0.2
+"""Largest errors: above the first a candidate is torn, below the second a regressed chart is whole;
+in standard deviations."""
 POINTS = 2000
 """Points on which a plane and an embedding are judged."""
 
@@ -79,20 +81,23 @@ def unroll(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
     placement = _turned(placement, turn_towards(z, np.asarray(supervised.u)))
     best, least = flow, np.inf
     for attempt in range(CANDIDATES):
-        weights_key, fit_key = jr.split(jr.fold_in(key, attempt))
+        weights_key, bold_key, careful_key = jr.split(jr.fold_in(key, attempt), 3)
         trial = _placed(_fresh(weights_key, flow), "chart", placement)
-        trial = _regressed(fit_key, trial, supervised, SHORT, decay=False)
-        errors = jnp.linalg.norm(
-            _scaled(trial, supervised.x)
-            - _scaled(trial, trial.project(supervised.x, supervised.condition)),
-            axis=1,
-        )
-        error = float(errors.max())
-        if not error >= least:  # a NaN never is the least
+        trial = _regressed(bold_key, trial, supervised, BOLD, SHORT, decay=False)
+        if (error := _largest_error(trial, supervised)) < TORN:
+            trial = _regressed(careful_key, trial, supervised, CAREFUL, LONG, decay=True)
+            error = _largest_error(trial, supervised)
+        if error < least:  # never a NaN
             best, least = trial, error
-        if least < TORN:
+        if least < WHOLE:
             break
-    return _regressed(jr.fold_in(key, CANDIDATES), best, supervised, LONG, decay=True)
+    return best
+
+
+def _largest_error(flow: Flow, data: Supervised) -> float:
+    """Largest reconstruction error, in standard deviations."""
+    projected = flow.project(data.x, data.condition)
+    return float(jnp.linalg.norm(_scaled(flow, data.x) - _scaled(flow, projected), axis=1).max())
 
 
 def _fresh(key: PRNGKeyArray, flow: Flow) -> Flow:
@@ -104,12 +109,14 @@ def _fresh(key: PRNGKeyArray, flow: Flow) -> Flow:
     return rebuild(key, flow.built, chart_layers=layers, width=width)
 
 
-def _regressed(key: PRNGKeyArray, flow: Flow, data: Supervised, steps: int, *, decay: bool) -> Flow:
+def _regressed(
+    key: PRNGKeyArray, flow: Flow, data: Supervised, phase: Phase, steps: int, *, decay: bool
+) -> Flow:
     """The chart after about so many steps of regression, with a decaying rate or a constant one."""
     points = data.x.shape[0]
-    size = min(UNROLLING.batch_size, points)
+    size = min(phase.batch_size, points)
     epochs = -(-steps // (points // size))
-    phase = replace(UNROLLING, batch_size=size, epochs=epochs)
+    phase = replace(phase, batch_size=size, epochs=epochs)
     total = epochs * (points // size) if decay else 1_000_000
     state, (_, frozen) = initial_state(flow, phase), trainable(flow, phase.trains)
     for epoch in range(epochs):
