@@ -71,11 +71,6 @@ def test_the_numbers_are_those_of_the_flow(fitted):
     np.testing.assert_allclose(fitted.inverse_transform(u), fitted.project(x))
 
 
-def test_many_rows_are_padded_to_few_lengths():
-    lengths = [estimator._padded_length(rows) for rows in (1, 64, 65, 8192, 8193, 30_000)]
-    assert lengths == [64, 64, 128, 8192, 16384, 32768]
-
-
 def test_the_same_random_state_gives_the_same_model(fitted):
     again = clone(fitted).fit(points())
     np.testing.assert_array_equal(again.transform(points()), fitted.transform(points()))

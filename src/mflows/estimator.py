@@ -33,7 +33,6 @@ from mflows.saving import arrays, fill
 from mflows.training import fit, recipes
 
 _SETTINGS = ("chart_layers", "latent_layers", "linear", "bins", "interval", "width", "blocks")
-_LEAST_ROWS, _MOST_ROWS = 64, 8192
 
 
 class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
@@ -182,8 +181,7 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         check_is_fitted(self)
         _check("n_samples", n_samples, Integral, 1)
         seed = check_random_state(random_state).randint(np.iinfo(np.int32).max)
-        drawn = self.flow_.sample(jr.key(seed), (_padded_length(n_samples),))
-        return np.asarray(drawn, dtype=np.float64)[:n_samples]
+        return np.asarray(self.flow_.sample(jr.key(seed), (n_samples,)), dtype=np.float64)
 
     @property
     def _n_features_out(self) -> int:
@@ -198,11 +196,9 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         return np.asarray(validate_data(self, X, dtype=np.float64, **checks))
 
     def _apply(self, method: str, rows: np.ndarray) -> np.ndarray:
-        """Apply a method of the flow to rows, padded to a length that is compiled already."""
+        """Apply a method of the flow to rows."""
         _check_range(rows)
-        surplus = _padded_length(len(rows)) - len(rows)
-        padded = np.concatenate([rows, np.broadcast_to(rows[:1], (surplus, *rows.shape[1:]))])
-        return np.asarray(getattr(self.flow_, method)(padded), dtype=np.float64)[: len(rows)]
+        return np.asarray(getattr(self.flow_, method)(rows), dtype=np.float64)
 
     def _check_parameters(self, X: np.ndarray) -> None:
         for name in ("batch_size", "chart_layers", "latent_layers", "bins", "width", "blocks"):
@@ -239,13 +235,6 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
             skeleton = eqx.filter_eval_shape(rebuild, jr.key(0), stored["built"])
             state = {**state, "flow_": fill(skeleton, stored["arrays"], "the pickle")}
         super().__setstate__(state)
-
-
-def _padded_length(rows: int) -> int:
-    """The next of few lengths, so that other numbers of rows do not compile anew."""
-    if rows > _MOST_ROWS:
-        return -(-rows // _MOST_ROWS) * _MOST_ROWS
-    return max(_LEAST_ROWS, 1 << (rows - 1).bit_length())
 
 
 def _check(name: str, value, kind: type, least: int) -> None:

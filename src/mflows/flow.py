@@ -23,7 +23,7 @@ from paramax import unwrap
 from mflows.charts import BijectionChart, Chart, condition_for
 from mflows.volume import Auto, Volume
 
-_POINTS_AT_ONCE = 8192
+_POINTS_AT_ONCE = 2048
 """Points evaluated at once: bounds memory, large enough to use the whole machine."""
 
 

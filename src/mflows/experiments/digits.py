@@ -29,6 +29,17 @@ from mflows.metrics import outlier_auc
 
 LATENT_DIM = 10
 HELD_OUT = 0.2
+COLUMNS = {
+    "class left out": "left out",
+    "M-flow error": "error",
+    "PCA error": "PCA",
+    "M-flow AUC": "AUC",
+    "AUC of distance": "dist.",
+    "AUC of -log_prob": "density",
+    "PCA AUC": "PCA",
+    "mixture AUC": "mixture",
+    "seconds": "wall s",
+}
 
 
 def run(
@@ -51,10 +62,11 @@ def run(
     rows = sorted(run_jobs(_train_and_measure, work, jobs), key=lambda row: row["class left out"])
     write_atomically(out / "results.json", json.dumps(rows, indent=2).encode())
     table = Table(
-        *rows[0], title="Digits: reconstruction of held-out images, AUC of the class left out"
+        *COLUMNS.values(),
+        title="Digits: reconstruction of held-out images, AUC of the class left out",
     )
     for row in rows:
-        table.add_row(*(f"{value:.4g}" for value in row.values()))
+        table.add_row(*(f"{row[name]:.4g}" for name in COLUMNS))
     Console().print(table)
 
 
