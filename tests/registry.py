@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 import equinox as eqx
+import flowjax.bijections
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -20,7 +21,6 @@ from flowjax.bijections import (
     Coupling,
     Invert,
     Permute,
-    RationalQuadraticSpline,
     Sandwich,
     Scan,
     TriangularAffine,
@@ -32,9 +32,9 @@ import mflows as mf
 from mflows.charts import (
     BijectionChart,
     Chart,
-    ImplicitSpline,
     Pad,
     Placement,
+    RationalQuadraticSpline,
     place,
     spline_coupling,
     spline_stack,
@@ -103,8 +103,8 @@ def coupling(
     return disturbed(layer)
 
 
-def spline() -> RationalQuadraticSpline:
-    return RationalQuadraticSpline(knots=3, interval=4.0)
+def spline() -> flowjax.bijections.RationalQuadraticSpline:
+    return flowjax.bijections.RationalQuadraticSpline(knots=3, interval=4.0)
 
 
 def residual(dim: int = 3, cond_dim: int | None = None) -> Coupling:
@@ -147,7 +147,7 @@ LAYERS: dict[str, Callable[[], AbstractBijection]] = {
     "coupling of affines": lambda: coupling(Affine()),
     "coupling of affines, deep, conditional": lambda: coupling(Affine(), cond_dim=2, depth=2),
     "coupling of splines, conditional": lambda: coupling(spline(), cond_dim=2),
-    "coupling of implicit splines": lambda: coupling(ImplicitSpline(spline())),
+    "coupling of our splines": lambda: coupling(RationalQuadraticSpline(4, 4.0)),
     "residual coupling": lambda: residual(),
     "residual coupling, conditional": lambda: residual(5, cond_dim=2),
     "spline of one coordinate, conditional": lambda: residual(1, cond_dim=2),

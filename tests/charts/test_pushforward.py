@@ -17,7 +17,7 @@ COUPLED = [
     "coupling of affines",
     "coupling of affines, deep, conditional",
     "coupling of splines, conditional",
-    "coupling of implicit splines",
+    "coupling of our splines",
     "residual coupling",
     "residual coupling, conditional",
     "spline of one coordinate, conditional",

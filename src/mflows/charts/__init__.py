@@ -2,18 +2,18 @@
 
 from mflows.charts.chart import BijectionChart, Chart, Composed, Pad
 from mflows.charts.conormals import push_conormals
-from mflows.charts.implicit import ImplicitSpline
 from mflows.charts.placement import Placement, place, placement_of
 from mflows.charts.pushforward import condition_for, pushforward
+from mflows.charts.rational_quadratic import RationalQuadraticSpline
 from mflows.charts.splines import spline_coupling, spline_stack
 
 __all__ = [
     "BijectionChart",
     "Chart",
     "Composed",
-    "ImplicitSpline",
     "Pad",
     "Placement",
+    "RationalQuadraticSpline",
     "condition_for",
     "place",
     "placement_of",

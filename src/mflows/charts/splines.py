@@ -25,28 +25,27 @@ from flowjax.bijections import (
     Chain,
     Coupling,
     Permute,
-    RationalQuadraticSpline,
     Sandwich,
     Scan,
     TriangularAffine,
 )
 from jaxtyping import PRNGKeyArray
 
-from mflows.charts.implicit import ImplicitSpline
+from mflows.charts.rational_quadratic import RationalQuadraticSpline
 from mflows.nets import ResidualMLP
 
 IDENTITY_SCALE = 0.01
 
 
 @lru_cache
-def _spline(bins: int, interval: float) -> tuple[ImplicitSpline, Callable, int]:
+def _spline(bins: int, interval: float) -> tuple[RationalQuadraticSpline, Callable, int]:
     """The scalar spline and its constructor from parameters.
 
     Cached, so that two stacks with the same settings are structurally equal and share compiled
     functions.
     """
     with jax.ensure_compile_time_eval():  # what is cached must not belong to a caller's trace
-        spline = ImplicitSpline(spline=RationalQuadraticSpline(knots=bins - 1, interval=interval))
+        spline = RationalQuadraticSpline(bins, interval)
         layer = Coupling(
             jr.key(0), transformer=spline, untransformed_dim=1, dim=2, nn_width=1, nn_depth=1
         )

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
@@ -25,6 +24,7 @@ from sklearn.mixture import GaussianMixture
 from mflows import runs
 from mflows.data import save_table, write_atomically
 from mflows.experiments.jobs import run_jobs
+from mflows.experiments.tables import table
 from mflows.metrics import outlier_auc
 
 LATENT_DIM = 10
@@ -61,13 +61,9 @@ def run(
     work = [(out, left_out, quick, overwrite, jobs == 1) for left_out in range(seeds)]
     rows = sorted(run_jobs(_train_and_measure, work, jobs), key=lambda row: row["class left out"])
     write_atomically(out / "results.json", json.dumps(rows, indent=2).encode())
-    table = Table(
-        *COLUMNS.values(),
-        title="Digits: reconstruction of held-out images, AUC of the class left out",
-    )
-    for row in rows:
-        table.add_row(*(f"{row[name]:.4g}" for name in COLUMNS))
-    Console().print(table)
+    title = "Digits: reconstruction of held-out images, AUC of the class left out"
+    cells = ((f"{row[name]:.4g}" for name in COLUMNS) for row in rows)
+    Console().print(table(title, COLUMNS.values(), cells))
 
 
 def _train_and_measure(
@@ -78,12 +74,12 @@ def _train_and_measure(
     held_out, train = np.split(images[order], [round(HELD_OUT * len(order))])
     novel = images[labels == left_out]
 
-    table = out / f"train-{left_out}.csv"
+    path = out / f"train-{left_out}.csv"
     names = [f"pixel{i}" for i in range(images.shape[1])]
-    if overwrite or not table.is_file():
-        save_table(table, dict(zip(names, train.T, strict=True)))
+    if overwrite or not path.is_file():
+        save_table(path, dict(zip(names, train.T, strict=True)))
     config = runs.Config(
-        data=str(table),
+        data=str(path),
         latent_dim=LATENT_DIM,
         drop_constant=True,
         epochs=4 if quick else None,
@@ -95,14 +91,16 @@ def _train_and_measure(
     kept = [names.index(name) for name in trained.source.names]
     train, held_out, novel = (part[:, kept] for part in (train, held_out, novel))
 
-    scored = {
-        name: trained.flow.log_prob_and_distance(part)
-        for name, part in (("train", train), ("held_out", held_out), ("novel", novel))
-    }
-    variance = np.mean(np.square(scored["train"].distance)) / (train.shape[1] - LATENT_DIM)
+    parts = {"train": train, "held_out": held_out, "novel": novel}
+    scored = trained.flow.log_prob_and_distance(np.concatenate(list(parts.values())))
+    ends = np.cumsum([len(part) for part in parts.values()])[:-1]
+    log_prob, distance = (
+        dict(zip(parts, np.split(np.asarray(values), ends), strict=True)) for values in scored
+    )
+    variance = np.mean(np.square(distance["train"])) / (train.shape[1] - LATENT_DIM)
     score = {
-        name: -np.asarray(s.log_prob) + np.square(np.asarray(s.distance)) / (2 * variance)
-        for name, s in scored.items()
+        name: np.square(distance[name]) / (2 * variance) - log_prob[name]
+        for name in ("held_out", "novel")
     }
     pca = PCA(LATENT_DIM).fit(train)
     pca_error = {
@@ -112,15 +110,13 @@ def _train_and_measure(
     mixture = _mixture(train)
     return {
         "class left out": left_out,
-        "M-flow error": float(np.mean(scored["held_out"].distance)),
+        "M-flow error": float(distance["held_out"].mean()),
         "PCA error": float(pca_error["held_out"].mean()),
         "M-flow AUC": _auc(score),
-        "AUC of distance": _auc({name: np.asarray(s.distance) for name, s in scored.items()}),
-        "AUC of -log_prob": _auc({name: -np.asarray(s.log_prob) for name, s in scored.items()}),
+        "AUC of distance": _auc(distance),
+        "AUC of -log_prob": _auc({name: -values for name, values in log_prob.items()}),
         "PCA AUC": _auc(pca_error),
-        "mixture AUC": outlier_auc(-mixture.score_samples(held_out), -mixture.score_samples(novel))[
-            "outlier_auc"
-        ],
+        "mixture AUC": _auc({name: -mixture.score_samples(part) for name, part in parts.items()}),
         "seconds": trained.provenance["wall_seconds"],
     }
 

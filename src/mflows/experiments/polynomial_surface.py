@@ -21,13 +21,13 @@ from pathlib import Path
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
 from mflows import metrics, runs
 from mflows.data import Data, save_array, write_atomically
 from mflows.experiments.jobs import run_jobs
+from mflows.experiments.tables import table
 from mflows.run_report import write_report
 from mflows.simulators import PolynomialSurface
 
@@ -81,11 +81,11 @@ def run(
 def _train_and_measure(
     out: Path, model: str, seed: int, quick: bool, overwrite: bool, progress: bool
 ) -> dict:
-    table = out / f"train-{seed}.npz"
-    if overwrite or not table.is_file():
-        _simulate(table, QUICK_EVENTS if quick else EVENTS, seed)
+    path = out / f"train-{seed}.npz"
+    if overwrite or not path.is_file():
+        _simulate(path, QUICK_EVENTS if quick else EVENTS, seed)
     config = runs.Config(
-        data=str(table),
+        data=str(path),
         latent_dim=2 if model == "m-flow" else None,
         model=model,
         condition=("theta",),
@@ -143,9 +143,9 @@ def _folder(out: Path, model: str, seed: int) -> Path:
 
 
 def _table(rows: list[dict]) -> Table:
-    title = "Polynomial surface, test at theta = 0"
-    table = Table("model", "seed", *COLUMNS.values(), title=title, box=SIMPLE_HEAD, padding=(0, 0))
-    for row in rows:
-        cells = (f"{row[name]:.3g}" if name in row else "-" for name in COLUMNS)
-        table.add_row(row["model"], str(row["seed"]), *cells)
-    return table
+    def cells(row):
+        numbers = (f"{row[name]:.3g}" if name in row else "-" for name in COLUMNS)
+        return row["model"], str(row["seed"]), *numbers
+
+    headers = ("model", "seed", *COLUMNS.values())
+    return table("Polynomial surface, test at theta = 0", headers, map(cells, rows))

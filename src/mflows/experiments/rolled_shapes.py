@@ -15,10 +15,10 @@ from pathlib import Path
 import jax.random as jr
 import numpy as np
 from rich.console import Console
-from rich.table import Table
 
 from mflows.data import write_atomically
 from mflows.experiments.jobs import run_jobs
+from mflows.experiments.tables import table
 from mflows.models import m_flow
 from mflows.saving import save
 from mflows.simulators.rolled import SHAPES
@@ -59,12 +59,15 @@ def run(
         rows.append(row)
         write_atomically(path, json.dumps(rows, indent=2).encode())
         console.print(f"{row['shape']} seed {row['seed']}: {row['mean']:.4f} / {row['max']:.3f}")
-    table = Table("shape", "seed", "mean", "max", "", "seconds", title="Error / standard deviation")
-    for row in sorted(rows, key=lambda row: (list(SHAPES).index(row["shape"]), row["seed"])):
-        verdict = "ok" if row["mean"] <= MEAN and row["max"] <= LARGEST else "FAILED"
-        numbers = (f"{row['mean']:.4f}", f"{row['max']:.3f}", verdict, f"{row['seconds']:.0f}")
-        table.add_row(row["shape"], str(row["seed"]), *numbers)
-    console.print(table)
+    rows.sort(key=lambda row: (list(SHAPES).index(row["shape"]), row["seed"]))
+    headers = ("shape", "seed", "mean", "max", "", "seconds")
+    console.print(table("Error / standard deviation", headers, map(_cells, rows)))
+
+
+def _cells(row: dict) -> tuple[str, ...]:
+    verdict = "ok" if row["mean"] <= MEAN and row["max"] <= LARGEST else "FAILED"
+    numbers = (f"{row['mean']:.4f}", f"{row['max']:.3f}", verdict, f"{row['seconds']:.0f}")
+    return row["shape"], str(row["seed"]), *numbers
 
 
 def _train_and_measure(out: Path, name: str, seed: int, quick: bool) -> dict:
