@@ -96,8 +96,9 @@ def _summary(run: Run, held_out: Points, train: int, test: int) -> dict[str, str
     if held_out.distance is not None and latent_dim < dim:
         found["held-out mean distance"] = f"{np.mean(held_out.distance):.3g}"
     numbers = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(run.flow, eqx.is_inexact_array)))
+    ambient = f"D\u00a0=\u00a0{dim}"  # what belongs together stays on one line
     return found | {
-        "dimension": f"n = {latent_dim} in D = {dim}" if latent_dim < dim else f"D = {dim}",
+        "dimension": f"n = {latent_dim} in {ambient}" if latent_dim < dim else ambient,
         "points": f"{train:,} + {test:,} held out",
         "parameters": f"{numbers:,}",
         "training": f"{sum(row['seconds'] for row in run.history):.1f} s",

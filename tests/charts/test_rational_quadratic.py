@@ -104,3 +104,18 @@ def test_nothing_is_nan_in_single_precision():
             found = derivatives(ours, direction, order=1)(theta, y)
             assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(found))
             assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
+
+
+@pytest.mark.parametrize(
+    ("bins", "interval", "message"),
+    [(0, 6.0, "bins from 1 to 999; got 0"), (1000, 6.0, "got 1000"), (10, 0.0, "half width > 0")],
+)
+def test_settings_that_make_no_spline(bins, interval, message):
+    with pytest.raises(ValueError, match=message):
+        RationalQuadraticSpline(bins, interval)
+
+
+def test_one_bin_is_enough():
+    theta, x = jnp.array([0.3, -0.2]), jnp.linspace(-5, 5, 7)
+    spline = eqx.tree_at(lambda s: s.parameters, RationalQuadraticSpline(1, 4.0), theta)
+    np.testing.assert_allclose(jax.vmap(spline.transform)(x), x, atol=1e-12)

@@ -39,8 +39,11 @@ class RationalQuadraticSpline(AbstractBijection):
     heights of the bins, up to constants, and what softplus maps to the slopes at the inner knots.
 
     Args:
-        bins: Number of bins.
-        interval: Half width of the interval.
+        bins: Number of bins, at least 1 and below 1,000.
+        interval: Half width of the interval, above 0.
+
+    Raises:
+        ValueError: If one of them is out of its range.
     """
 
     parameters: Float[Array, " 3*bins-1"]
@@ -49,6 +52,10 @@ class RationalQuadraticSpline(AbstractBijection):
     cond_shape: None = None
 
     def __init__(self, bins: int, interval: float):
+        if not 1 <= bins < 1 / MIN_SIZE:
+            raise ValueError(f"Expected bins from 1 to {1 / MIN_SIZE - 1:.0f}; got {bins}.")
+        if not 0 < interval < math.inf:
+            raise ValueError(f"Expected an interval with a half width > 0; got {interval}.")
         self.parameters = jnp.zeros(3 * bins - 1)
         self.interval = float(interval)
 

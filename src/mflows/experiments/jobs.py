@@ -7,13 +7,22 @@ from multiprocessing import get_context
 from multiprocessing.queues import Queue
 from typing import Any
 
+from rich.console import Console
+from rich.progress import (
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+)
+
 
 def run_jobs(function: Callable[..., Any], arguments: Iterable[tuple], jobs: int) -> Iterator[Any]:
     """Yield ``function(*each)`` as they finish, ``jobs`` processes at a time.
 
-    With one job everything runs in this process, in order. With more, every process keeps to a core
-    of its own where the system allows it: threads that wander between cores cost small models more
-    than half their speed.
+    With one job everything runs in this process, in order. With more, how many have ended is shown
+    on standard error, and every process keeps to a core of its own where the system allows it:
+    threads that wander between cores cost small models more than half their speed.
     """
     arguments = list(arguments)
     if jobs == 1 or len(arguments) == 1:
@@ -24,10 +33,21 @@ def run_jobs(function: Callable[..., Any], arguments: Iterable[tuple], jobs: int
     cores = context.Queue()
     for job in range(jobs):
         cores.put(job)
-    with ProcessPoolExecutor(
+    pool = ProcessPoolExecutor(
         jobs, mp_context=context, initializer=_keep_to_one_core, initargs=(cores,)
-    ) as pool:
+    )
+    progress = Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    with pool, progress:
+        task = progress.add_task(f"{jobs} at a time, ended", total=len(arguments))
         for done in as_completed([pool.submit(function, *each) for each in arguments]):
+            progress.advance(task)
             yield done.result()
 
 

@@ -133,6 +133,7 @@ def layout(height: int, **kwargs: Any) -> Spec:
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": "--sans", "size": 12, "color": INK},
         "hoverlabel": {"font": {"family": "--sans", "size": 12}},
+        "modebar": {"bgcolor": "--panel", "color": "--muted", "activecolor": "--ink"},
         "legend": {
             "orientation": "h",
             "x": 0,

@@ -7,6 +7,7 @@
   const webgl = !!document.createElement("canvas").getContext("webgl");
   const config = {
     displaylogo: false,
+    displayModeBar: matchMedia("(hover: none)").matches ? false : "hover",
     responsive: true,
     scrollZoom: false,
     modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d", "tableRotation", "resetCameraLastSave3d"],
