@@ -125,17 +125,18 @@ def measure(flow, *, learned: bool) -> dict[str, float]:
     samples = flow.sample(sample_key, (TEST,), jnp.zeros(1))
     found = metrics.sample_distance(samples, simulator)
 
-    inliers, outliers = test.x[:OUTLIERS], simulator.ood(outlier_key, OUTLIERS).off_manifold
+    outliers = simulator.ood(outlier_key, OUTLIERS).off_manifold
+    judged = jnp.concatenate((test.x[:OUTLIERS], outliers))
+    score = flow.distance if learned else lambda *point: -flow.log_prob(*point)
+    found |= metrics.outlier_auc(*jnp.split(score(judged, jnp.zeros(1)), 2))
     if not learned:
-        scores = (-flow.log_prob(x, jnp.zeros(1)) for x in (inliers, outliers))
-        return found | metrics.outlier_auc(*scores)
+        return found
     found |= metrics.reconstruction_error(flow, test)
     found |= metrics.log_density_error(flow, test, simulator)
     theta = simulator.prior.sample(jr.fold_in(prior_key, 0), (TEST,))
     prior = Data(np.asarray(simulator.simulate(jr.fold_in(prior_key, 1), theta)), np.asarray(theta))
     over_prior = metrics.log_density_error(flow, prior, simulator)["log_density_gap"]
-    scores = (flow.distance(x, jnp.zeros(1)) for x in (inliers, outliers))
-    return found | {"log_density_gap_prior": over_prior} | metrics.outlier_auc(*scores)
+    return found | {"log_density_gap_prior": over_prior}
 
 
 def _folder(out: Path, model: str, seed: int) -> Path:
