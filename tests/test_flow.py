@@ -93,6 +93,19 @@ def test_every_way_to_the_log_density_gives_the_same(surface):
     np.testing.assert_array_equal(surface.sample(jr.key(1), (6,), condition), x)
 
 
+def test_samples_are_flowjax_s_whatever_the_block(surface):
+    thetas = np.random.default_rng(1).normal(size=(3, 2))
+    key, count = jr.key(3), _POINTS_AT_ONCE // 2
+    x, log_prob = surface.sample_and_log_prob(key, (count,), thetas)
+    assert x.shape == (count, 3, 3)
+    assert log_prob.shape == (count, 3)
+    some = jr.split(key, 3 * count).reshape(count, 3)[-1]
+    alone = [surface._sample(key, theta) for key, theta in zip(some, thetas, strict=True)]
+    np.testing.assert_allclose(x[-1], np.asarray(alone), rtol=1e-10)
+    assert surface.sample(key, (0,), thetas).shape == (0, 3, 3)
+    assert surface.sample(jr.key(3, impl="rbg"), (5,), thetas).shape == (5, 3, 3)
+
+
 def test_samples_lie_on_the_manifold_and_other_points_do_not(surface):
     theta = condition_of(surface)
     x = surface.sample(jr.key(2), (6,), theta)

@@ -8,11 +8,13 @@ from the manifold: read it beside ``distance``. Densities with different n, or o
 manifolds, are not comparable as numbers.
 """
 
+import math
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 import optimistix as optx
 from flowjax.distributions import AbstractDistribution
@@ -112,10 +114,13 @@ class Flow(AbstractDistribution):
         return LogProbAndDistance(log_prob, _norm(x - projected))
 
     def _sample(self, key: PRNGKeyArray, condition=None):
-        return _draw(self, key, condition)
+        u = self.latent._sample(key, condition_for(self.latent, condition))
+        return self.chart.decode(u, condition)
 
     def _sample_and_log_prob(self, key: PRNGKeyArray, condition=None):
-        return _draw_with_log_prob(self, key, condition)
+        u, log_prob = self.latent._sample_and_log_prob(key, condition_for(self.latent, condition))
+        x, log_volume = self.volume.decode_and_log_volume(self.chart, u, condition)
+        return x, log_prob - log_volume
 
     def _nearest(self, x, condition=None):
         start = self.chart.encode(x, condition)
@@ -134,16 +139,17 @@ class Flow(AbstractDistribution):
 
     def sample(self, key, sample_shape=(), condition=None) -> Array:
         """Draw points, shape (*sample_shape, *batch of conditions, *shape)."""
-        return super().sample(key, sample_shape, _checked_condition(self, condition))
+        return _over_keys(self, "_sample", key, sample_shape, condition)
 
     def sample_and_log_prob(self, key, sample_shape=(), condition=None) -> tuple[Array, Array]:
         """``sample`` and the ``log_prob`` of what was drawn, in one pass and without encoding."""
-        return super().sample_and_log_prob(key, sample_shape, _checked_condition(self, condition))
+        return _over_keys(self, "_sample_and_log_prob", key, sample_shape, condition)
 
     def log_prob(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """On-manifold log-density at the projection of ``x``, in nats, shape (...).
 
-        Differs from FlowJAX's in that it is compiled and bounds its memory on large batches.
+        Like ``sample``, it differs from FlowJAX's in that it is compiled and bounds its memory on
+        large batches.
         """
         return _over_points(self, "_log_prob", self.shape, x, condition)
 
@@ -178,20 +184,6 @@ class Flow(AbstractDistribution):
         return _over_points(self, "_log_prob_and_distance", self.shape, x, condition)
 
 
-@eqx.filter_jit
-def _draw(flow: Flow, key: PRNGKeyArray, condition):
-    return flow.chart.decode(
-        flow.latent._sample(key, condition_for(flow.latent, condition)), condition
-    )
-
-
-@eqx.filter_jit
-def _draw_with_log_prob(flow: Flow, key: PRNGKeyArray, condition):
-    u, log_prob = flow.latent._sample_and_log_prob(key, condition_for(flow.latent, condition))
-    x, log_volume = flow.volume.decode_and_log_volume(flow.chart, u, condition)
-    return x, log_prob - log_volume
-
-
 def _norm(x: Array, axes: int | None = None) -> Scalar:
     """Euclidean norm over all axes, or the last ``axes``; its gradient at 0 is 0."""
     over = None if axes is None else tuple(range(-axes, 0))
@@ -207,15 +199,32 @@ def _over_points(flow: Flow, method: str, shape: tuple[int, ...], x, condition):
     if split < 0 or x.shape[split:] != shape:
         raise ValueError(_wrong_shape("x" if shape == flow.shape else "u", shape, x.shape))
     batch = x.shape[:split]
-    condition, cond_shape = _checked_condition(flow, condition), flow.cond_shape
-    if condition is not None and cond_shape is not None:
-        leading = condition.shape[: condition.ndim - len(cond_shape)]
-        batch = jnp.broadcast_shapes(batch, leading)
-        condition = jnp.broadcast_to(condition, batch + cond_shape)
-        condition = condition.reshape(-1, *cond_shape)
+    condition = _checked_condition(flow, condition)
+    batch = jnp.broadcast_shapes(batch, _leading(flow, condition))
     points = jnp.broadcast_to(x, batch + shape).reshape(-1, *shape)
+    return _over_batch(flow, method, batch, points, condition)
+
+
+def _over_keys(flow: Flow, method: str, key: PRNGKeyArray, sample_shape, condition):
+    """Apply a method of one random key, so many times for every condition."""
+    condition = _checked_condition(flow, condition)
+    batch = tuple(sample_shape) + _leading(flow, condition)
+    return _over_batch(flow, method, batch, jr.split(key, math.prod(batch)), condition)
+
+
+def _over_batch(flow: Flow, method: str, batch: tuple[int, ...], points: Array, condition):
+    if condition is not None and flow.cond_shape is not None:
+        condition = jnp.broadcast_to(condition, batch + flow.cond_shape)
+        condition = condition.reshape(-1, *flow.cond_shape)
     flat = _mapped(flow, method, points, condition)
     return jax.tree.map(lambda leaf: leaf.reshape(batch + leaf.shape[1:]), flat)
+
+
+def _leading(flow: Flow, condition: Array | None) -> tuple[int, ...]:
+    """The batch shape of a condition."""
+    if condition is None or flow.cond_shape is None:
+        return ()
+    return condition.shape[: condition.ndim - len(flow.cond_shape)]
 
 
 def _checked_condition(flow: Flow, condition: ArrayLike | None) -> Array | None:
@@ -247,6 +256,8 @@ def _mapped(flow: Flow, method: str, points: Array, condition: Array | None):
     blocks = max(-(-count // size), 1)
 
     def in_blocks(leaf):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jr.wrap_key_data(in_blocks(jr.key_data(leaf)), impl=jr.key_impl(leaf))
         padding = [(0, blocks * size - count)] + [(0, 0)] * (leaf.ndim - 1)
         return jnp.pad(leaf, padding).reshape(blocks, size, *leaf.shape[1:])
 

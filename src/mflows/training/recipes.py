@@ -51,7 +51,7 @@ def manifold_then_density(
             fifth of its epochs, but at least 25.
     """
     learn = max(epochs // 2, 1)
-    common: dict[str, Any] = {"batch_size": batch_size, "patience": patience or _patience(learn)}
+    common: dict[str, Any] = {"batch_size": batch_size, "patience": _patience(patience, learn)}
     return [
         Phase(
             Reconstruction(),
@@ -87,8 +87,8 @@ def manifold_then_density(
     ]
 
 
-def _patience(epochs: int) -> int:
-    return max(epochs // 5, 25)
+def _patience(given: int | None, epochs: int) -> int:
+    return max(epochs // 5, 25) if given is None else given
 
 
 def maximum_likelihood(
@@ -118,7 +118,7 @@ def maximum_likelihood(
             name="density",
             batch_size=batch_size,
             learning_rate=learning_rate,
-            patience=patience or _patience(epochs),
+            patience=_patience(patience, epochs),
             start=place_chart,
         )
     ]
