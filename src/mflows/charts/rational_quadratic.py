@@ -5,11 +5,11 @@ d_1 at its ends, with t = (x - x_k) / w,
 
     y = y_k + h (s t^2 + d_0 t (1 - t)) / (s + (d_0 + d_1 - 2 s) t (1 - t)).
 
-It is FlowJAX's function with slope 1 at the ends of the interval; its derivatives are our own:
+It is FlowJAX's function, but with slope 1 at the ends of the interval, and derivatives of its own:
 
 * y and the slope depend on six numbers of one bin. Their gradients in these are computed with the
-  values, so nothing else is kept for a reverse pass, and how the bin moves with the parameters is
-  a sum under a mask, whose transpose needs no scatter.
+  values, and how the bin moves with the parameters is a sum under a mask, whose transpose needs no
+  scatter.
 * The inverse is differentiated as the implicit function that it is, dx = (dy - df/dtheta dtheta) /
   f'(x), which never differentiates a square root. It is finite in float32 too: FlowJAX's takes
   the root of a discriminant that rounding turns negative near the upper edge of flat bins.
@@ -114,16 +114,20 @@ def _bin_of(
 ) -> tuple[_Bin, Scalar]:
     """The bin in which an x lies, or a y if ``inverse``, and its number k."""
     *logits, slopes = _parts(parameters)
-    bins = logits[0].size
-    earlier = np.tril(np.ones((bins, bins), parameters.dtype), -1)
-    widths, heights = (
-        2 * interval * MIN_SIZE + _scale(interval, bins) * jax.nn.softmax(each) for each in logits
-    )
-    x, y = (earlier @ sizes - interval for sizes in (widths, heights))
-    k = jnp.sum(value >= (y if inverse else x)[1:])
+    x, y = (_edges(interval, each) for each in logits)
+    k = jnp.sum(value >= (y if inverse else x)[1:-1])
     slopes = jnp.pad(slopes, 1)
     left, right = (MIN_SLOPE + jax.nn.softplus(slopes[at] + _SLOPE_ONE) for at in (k, k + 1))
-    return _Bin(x[k], y[k], widths[k], heights[k], left, right), k
+    # Sizes are differences of the very edges that were compared, so that 0 <= t <= 1.
+    return _Bin(x[k], y[k], x[k + 1] - x[k], y[k + 1] - y[k], left, right), k
+
+
+def _edges(interval: float, logits: Array) -> Array:
+    """The edges of the bins, shape (bins + 1,)."""
+    bins = logits.size
+    sizes = 2 * interval * MIN_SIZE + _scale(interval, bins) * jax.nn.softmax(logits)
+    earlier = np.tril(np.ones((bins, bins), logits.dtype), -1)
+    return jnp.append(jnp.matmul(earlier, sizes, precision="highest") - interval, interval)
 
 
 def _bin_tangent(interval: float, parameters: Array, k: Scalar, tangent: Array) -> _Bin:

@@ -32,11 +32,11 @@ HELD_OUT = 0.2
 COLUMNS = {
     "class left out": "left out",
     "M-flow error": "error",
-    "PCA error": "PCA",
+    "PCA error": "PCA err.",
     "M-flow AUC": "AUC",
     "AUC of distance": "dist.",
     "AUC of -log_prob": "density",
-    "PCA AUC": "PCA",
+    "PCA AUC": "PCA AUC",
     "mixture AUC": "mixture",
     "seconds": "wall s",
 }
@@ -57,6 +57,8 @@ def run(
     """
     if "m-flow" not in models:
         raise ValueError(f"Expected m-flow among the models of this experiment; got {models}.")
+    if seeds > 10:
+        raise ValueError(f"Expected at most 10 seeds, one for each class of digits; got {seeds}.")
     out.mkdir(parents=True, exist_ok=True)
     work = [(out, left_out, quick, overwrite, jobs == 1) for left_out in range(seeds)]
     rows = sorted(run_jobs(_train_and_measure, work, jobs), key=lambda row: row["class left out"])

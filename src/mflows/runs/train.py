@@ -104,7 +104,7 @@ def train(
         )
     except TrainingDiverged as error:
         end(error.flow, "diverged")
-        error.args = (f"{error} The flow with them is saved in {folder}.",)
+        error.args = (f"{error} The last good flow is saved in {folder}.",)
         raise
     end(fitted.flow, "finished")
     return Run(folder, config, source, fitted.flow, fitted.history, provenance)
