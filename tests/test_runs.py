@@ -15,6 +15,8 @@ from tests import tiny
 
 from mflows import runs
 from mflows.data import DataError
+from mflows.experiments.trained import mark
+from mflows.experiments.trained import trained as experiment_run
 from mflows.saving import LoadError
 from mflows.training import TrainingDiverged
 
@@ -201,8 +203,11 @@ def test_the_last_good_flow_of_a_diverged_run_is_saved(trained, table, tmp_path,
     folder = tmp_path / "run"
     with pytest.raises(TrainingDiverged, match="epoch 3: .* is saved in .*run"):
         runs.train(folder, tiny.config(table))
-    run = runs.open_run(folder)
-    assert run.provenance["status"] == "diverged"
+    for way in ("at once", "again"):  # an experiment goes on with it, and says so both times
+        folder = tmp_path / ("run" if way == "again" else "experiment")
+        run = experiment_run(folder, tiny.config(table), overwrite=False, progress=False)
+        assert run.provenance["status"] == "diverged"
+        assert mark(run.provenance["status"]) == " diverged"
     data = run.split().held_out
     assert (run.score(data).log_prob == trained.score(data).log_prob).all()
 

@@ -1,6 +1,7 @@
 """Every experiment runs, in its short form, and says what it found."""
 
 import json
+import time
 
 import pytest
 
@@ -53,3 +54,16 @@ def test_rolled_shapes(tmp_path, monkeypatch, capsys):
 def test_jobs_run_side_by_side_and_come_back():
     assert sorted(run_jobs(abs, [(-1,), (-2,), (3,)], 2)) == [1, 2, 3]
     assert list(run_jobs(abs, [(-1,), (-2,)], 1)) == [1, 2]
+
+
+def test_after_a_job_has_failed_no_other_starts():
+    started = time.monotonic()
+    with pytest.raises(TypeError):
+        list(run_jobs(time.sleep, [("soon",), *[(1,)] * 60], 2))
+    assert time.monotonic() - started < 20  # of 30 s for all of them
+
+
+def test_more_seeds_than_classes_of_digits(tmp_path):
+    with pytest.raises(ValueError, match="at most 10 seeds"):
+        experiments.named("digits")(tmp_path / "out", ("m-flow",), 11, True)
+    assert not (tmp_path / "out").exists()

@@ -1,6 +1,7 @@
 """What ``fit`` promises: what moves, what is kept, when it stops, and that it can be repeated."""
 
 import json
+import pickle
 
 import equinox as eqx
 import jax
@@ -151,6 +152,9 @@ def test_divergence_names_phase_epoch_and_remedy_and_keeps_the_last_good_paramet
     assert "look for extreme values in the data" in message
     assert 0.1 < centre_of(error.flow)[0] <= 1.0
     assert np.isfinite(centre_of(error.flow)).all()
+    elsewhere = pickle.loads(pickle.dumps(error))  # as a job sends it to who started it
+    assert type(elsewhere) is TrainingDiverged
+    assert str(elsewhere) == message
     unbroken = fit(points(2.0), moving(8)).history
     assert [row["epoch"] for row in error.history] == list(range(1, epoch))
     assert len(unbroken) == 8  # without the break the same run goes on

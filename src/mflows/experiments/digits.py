@@ -25,6 +25,7 @@ from mflows import runs
 from mflows.data import save_table, write_atomically
 from mflows.experiments.jobs import run_jobs
 from mflows.experiments.tables import table
+from mflows.experiments.trained import mark, trained
 from mflows.metrics import outlier_auc
 
 LATENT_DIM = 10
@@ -61,16 +62,22 @@ def run(
         raise ValueError(f"Expected at most 10 seeds, one for each class of digits; got {seeds}.")
     out.mkdir(parents=True, exist_ok=True)
     work = [(out, left_out, quick, overwrite, jobs == 1) for left_out in range(seeds)]
-    rows = sorted(run_jobs(_train_and_measure, work, jobs), key=lambda row: row["class left out"])
-    write_atomically(out / "results.json", json.dumps(rows, indent=2).encode())
+    rows = []
+    for row in run_jobs(_train_and_measure, work, jobs):
+        rows = sorted((*rows, row), key=lambda row: row["class left out"])
+        write_atomically(out / "results.json", json.dumps(rows, indent=2).encode())
     title = "Digits: reconstruction of held-out images, AUC of the class left out"
-    cells = ((f"{row[name]:.4g}" for name in COLUMNS) for row in rows)
-    Console().print(table(title, COLUMNS.values(), cells))
+    Console().print(table(title, COLUMNS.values(), map(_cells, rows)))
+
+
+def _cells(row: dict) -> list[str]:
+    left_out, *numbers = (f"{row[name]:.4g}" for name in COLUMNS)
+    return [left_out + mark(row["status"]), *numbers]
 
 
 def _train_and_measure(
     out: Path, left_out: int, quick: bool, overwrite: bool, progress: bool
-) -> dict[str, float]:
+) -> dict:
     images, labels = (np.asarray(part) for part in load_digits(return_X_y=True))
     order = np.random.default_rng(left_out).permutation(np.flatnonzero(labels != left_out))
     held_out, train = np.split(images[order], [round(HELD_OUT * len(order))])
@@ -87,14 +94,12 @@ def _train_and_measure(
         epochs=4 if quick else None,
         seed=left_out,
     )
-    folder = out / f"m-flow-{left_out}"
-    replace = overwrite and folder.is_dir()
-    trained = runs.train(folder, config, overwrite=replace, resume=not replace, progress=progress)
-    kept = [names.index(name) for name in trained.source.names]
+    run = trained(out / f"m-flow-{left_out}", config, overwrite=overwrite, progress=progress)
+    kept = [names.index(name) for name in run.source.names]
     train, held_out, novel = (part[:, kept] for part in (train, held_out, novel))
 
     parts = {"train": train, "held_out": held_out, "novel": novel}
-    scored = trained.flow.log_prob_and_distance(np.concatenate(list(parts.values())))
+    scored = run.flow.log_prob_and_distance(np.concatenate(list(parts.values())))
     ends = np.cumsum([len(part) for part in parts.values()])[:-1]
     log_prob, distance = (
         dict(zip(parts, np.split(np.asarray(values), ends), strict=True)) for values in scored
@@ -119,7 +124,8 @@ def _train_and_measure(
         "AUC of -log_prob": _auc({name: -values for name, values in log_prob.items()}),
         "PCA AUC": _auc(pca_error),
         "mixture AUC": _auc({name: -mixture.score_samples(part) for name, part in parts.items()}),
-        "seconds": trained.provenance["wall_seconds"],
+        "seconds": run.provenance["wall_seconds"],
+        "status": run.provenance["status"],
     }
 
 

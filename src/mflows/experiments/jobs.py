@@ -46,9 +46,12 @@ def run_jobs(function: Callable[..., Any], arguments: Iterable[tuple], jobs: int
     )
     with pool, progress:
         task = progress.add_task(f"{jobs} at a time, ended", total=len(arguments))
-        for done in as_completed([pool.submit(function, *each) for each in arguments]):
-            progress.advance(task)
-            yield done.result()
+        try:
+            for done in as_completed([pool.submit(function, *each) for each in arguments]):
+                progress.advance(task)
+                yield done.result()
+        finally:  # after an error, or Ctrl-C, no job starts that has not
+            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _keep_to_one_core(numbers: Queue) -> None:

@@ -28,6 +28,7 @@ from mflows import metrics, runs
 from mflows.data import Data, save_array, write_atomically
 from mflows.experiments.jobs import run_jobs
 from mflows.experiments.tables import table
+from mflows.experiments.trained import mark, trained
 from mflows.run_report import write_report
 from mflows.simulators import PolynomialSurface
 
@@ -69,9 +70,10 @@ def run(
     rows = []
     for row in run_jobs(_train_and_measure, work, jobs):
         rows.append(row)
-        console.print(f"{row['model']} seed {row['seed']}: trained in {row['wall_seconds']:.0f} s")
-    rows.sort(key=lambda row: (models.index(row["model"]), row["seed"]))
-    write_atomically(out / "results.json", json.dumps(rows, indent=2).encode())
+        rows.sort(key=lambda row: (models.index(row["model"]), row["seed"]))
+        write_atomically(out / "results.json", json.dumps(rows, indent=2).encode())
+        ended = f"{row['status']} after {row['wall_seconds']:.0f} s"
+        console.print(f"{row['model']} seed {row['seed']}: {ended}")
     console.print(_table(rows))
     for row in rows:
         folder = _folder(out, row["model"], row["seed"])
@@ -94,12 +96,10 @@ def _train_and_measure(
         seed=seed,
         simulator="polynomial-surface",
     )
-    folder = _folder(out, model, seed)
-    replace = overwrite and folder.is_dir()
-    trained = runs.train(folder, config, overwrite=replace, resume=not replace, progress=progress)
-    measured = measure(trained.flow, learned=model == "m-flow")
-    times = {f"{kind}_seconds": trained.provenance[f"{kind}_seconds"] for kind in ("wall", "cpu")}
-    return {"model": model, "seed": seed, **measured, **times}
+    run = trained(_folder(out, model, seed), config, overwrite=overwrite, progress=progress)
+    measured = measure(run.flow, learned=model == "m-flow")
+    kept = {name: run.provenance[name] for name in ("status", "wall_seconds", "cpu_seconds")}
+    return {"model": model, "seed": seed, **measured, **kept}
 
 
 def _simulate(path: Path, events: int, seed: int) -> None:
@@ -146,7 +146,7 @@ def _folder(out: Path, model: str, seed: int) -> Path:
 def _table(rows: list[dict]) -> Table:
     def cells(row):
         numbers = (f"{row[name]:.3g}" if name in row else "-" for name in COLUMNS)
-        return row["model"], str(row["seed"]), *numbers
+        return row["model"], f"{row['seed']}{mark(row['status'])}", *numbers
 
     headers = ("model", "seed", *COLUMNS.values())
     return table("Polynomial surface, test at theta = 0", headers, map(cells, rows))

@@ -82,7 +82,6 @@ def train(
     started, computed = time.monotonic() - _seconds_before(folder), time.process_time()
 
     def end(flow, status: str) -> None:
-        save(folder, flow)
         provenance.update(
             status=status,
             ended=now(),
@@ -90,6 +89,7 @@ def train(
             cpu_seconds=round(time.process_time() - computed, 3),
         )
         _write(folder / "provenance.json", provenance)
+        save(folder, flow)  # last: a run has ended when its flow is there
 
     try:
         fitted = fit(

@@ -55,6 +55,14 @@ class TrainingDiverged(RuntimeError):
         self.flow = flow
         self.history = history
 
+    def __reduce__(self):
+        """For another process: the message alone, because flows hold closures."""
+        return _from_message, (str(self),)
+
+
+def _from_message(message: str) -> TrainingDiverged:
+    return TrainingDiverged.__new__(TrainingDiverged, message)
+
 
 def fit(
     key: PRNGKeyArray,
