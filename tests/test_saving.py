@@ -68,6 +68,17 @@ def test_every_builder_s_flow_comes_back_equal(name, tmp_path):
     assert eqx.tree_equal(mf.load(tmp_path / "deep" / "run"), flow)
 
 
+def test_settings_may_be_numpy_s(tmp_path):
+    small = {"chart_layers": 1, "latent_layers": 1, "width": 8, "bins": 3}
+    plain = mf.models.m_flow(jr.key(0), (3,), 2, interval=5.0, **small)
+    settings = {name: np.int64(value) for name, value in small.items()}
+    other = mf.models.m_flow(
+        jr.key(0), np.array([3]), np.int64(2), interval=np.float64(5), **settings
+    )
+    mf.save(tmp_path, other)
+    assert eqx.tree_equal(plain, other, mf.load(tmp_path))
+
+
 def test_a_fresh_process_computes_the_same_numbers(flow, saved):
     code = (
         "import jax, sys; jax.config.update('jax_enable_x64', True); import mflows as mf;"

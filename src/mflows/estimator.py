@@ -46,7 +46,7 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         epochs: Passes over the data, half of them for the manifold, half for the density;
             ``None`` is 50, and more for small data.
         batch_size: Points per step.
-        learning_rate: Peak learning rate of each phase.
+        learning_rate: Learning rate; each phase of ``mflows.recipes`` scales it.
         validation_fraction: Part of the rows held out to choose the best epoch; 0 for none.
         chart_layers: Number of spline coupling layers of the manifold.
         latent_layers: Number of spline coupling layers of the density.

@@ -14,7 +14,10 @@ import json
 from collections.abc import Callable
 from functools import wraps
 
+import equinox as eqx
+import jax
 import jax.random as jr
+import numpy as np
 from flowjax.bijections import Chain, Invert
 from flowjax.distributions import StandardNormal, Transformed
 from jaxtyping import PRNGKeyArray
@@ -26,13 +29,15 @@ from mflows.flow import Flow
 def _remembered(build: Callable[..., Flow]) -> Callable[..., Flow]:
     """Let the flow remember name and arguments of its builder, so that it can be rebuilt."""
     signature = inspect.signature(build)
+    compiled = eqx.filter_jit(build)  # one program, not one for each random draw
 
     @wraps(build)
     def builder(key: PRNGKeyArray, *args, **kwargs) -> Flow:
         bound = signature.bind(key, *args, **kwargs)
         bound.apply_defaults()
         arguments = {name: value for name, value in bound.arguments.items() if name != "key"}
-        flow = build(key, *args, **kwargs)
+        arguments = jax.tree.map(_plain, arguments)
+        flow = compiled(key, **arguments)
         return Flow(
             flow.chart,
             flow.latent,
@@ -41,6 +46,11 @@ def _remembered(build: Callable[..., Flow]) -> Callable[..., Flow]:
         )
 
     return builder
+
+
+def _plain(setting):
+    """A setting as Python has it, not NumPy, which would be traced and is not JSON."""
+    return setting.tolist() if isinstance(setting, np.generic | np.ndarray) else setting
 
 
 @_remembered

@@ -120,6 +120,24 @@ def test_the_program_in_a_process_of_its_own(tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+WARNS = """
+import typer, warnings
+from mflows.cli.errors import OneLineErrors
+
+app = typer.Typer(cls=OneLineErrors)
+app.callback()(lambda: None)
+app.command("warn")(lambda: warnings.warn("it may be\\ntorn"))
+app()
+"""
+
+
+def test_a_warning_is_one_line():
+    done = subprocess.run(
+        [sys.executable, "-c", WARNS, "warn"], capture_output=True, text=True, check=True
+    )
+    assert done.stderr == "Warning: it may be torn\n"
+
+
 def test_values_of_options():
     assert names(" a, b,") == ("a", "b")
     assert pairs("a=1,b = x", "--set") == {"a": "1", "b": "x"}

@@ -49,6 +49,22 @@ def test_constant_features_are_left_unscaled():
     assert np.isfinite(flow.distance(x)).all()
 
 
+def test_features_that_vary_little_beside_their_offset_are_scaled():
+    """Times since 1970, some minutes apart, in single precision."""
+    time = 1.7e9 + np.random.default_rng(8).uniform(0, 6000, size=(50, 1))
+    x = np.hstack((time, time % 7)).astype(np.float32)
+    flow = start.place_chart(jr.key(0), small_flow(), Batch(jnp.asarray(x), None))
+    assert float(placement_of(flow.chart).scale.tree[0]) == pytest.approx(time.std(), rel=0.05)
+
+
+@pytest.mark.parametrize("values", [[0.3, np.nextafter(np.float32(0.3), 1)], [1e-40, 2e-40]])
+def test_what_varies_by_rounding_or_below_the_smallest_number_is_left_unscaled(values):
+    x = np.random.default_rng(9).normal(size=(50, 2)).astype(np.float32)
+    x[:, 1] = np.resize(np.float32(values), 50)
+    flow = start.place_chart(jr.key(0), small_flow(), Batch(jnp.asarray(x), None))
+    assert float(placement_of(flow.chart).scale.tree[1]) == 1
+
+
 def test_geodesic_embedding_recovers_arc_length():
     x, angle = arc(800)
     indices, u = geodesic_embedding(jr.key(0), x, 1)
@@ -109,6 +125,16 @@ def test_unroll_deepens_the_chart_and_follows_the_arc(monkeypatch):
     assert '"chart_layers": 8' in unrolled.built[1]
     assert '"width": 20' in unrolled.built[1]
     assert float(unrolled.distance(x).max()) < 0.15 < before
+
+
+def test_unroll_says_when_nothing_was_whole(monkeypatch):
+    monkeypatch.setattr(start, "CANDIDATES", 1)
+    monkeypatch.setattr(start, "SHORT", 1)
+    x, _ = arc(300)
+    batch = Batch(jnp.asarray(x), None)
+    flow = start.place_chart(jr.key(0), small_flow(), batch)
+    with pytest.warns(UserWarning, match="None of 1 attempts .* may be torn. Try another seed"):
+        start.unroll(jr.key(1), flow, batch)
 
 
 def test_unroll_leaves_a_graph_alone():

@@ -8,6 +8,7 @@ not train. Being a layer of the chart, the scaling enters the Gram determinant b
 and all public numbers stay in the data's own units.
 """
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -49,11 +50,14 @@ class Placement(AbstractBijection):
         return cls(jnp.zeros(dim), jnp.ones(dim), jnp.eye(dim))
 
     def transform_and_log_det(self, x, condition=None):
-        return self.mean + self.scale * (self.rotation @ x), jnp.log(self.scale).sum()
+        return self.mean + self.scale * _matmul(self.rotation, x), jnp.log(self.scale).sum()
 
     def inverse_and_log_det(self, y, condition=None):
         z = (y - self.mean) / self.scale
-        return self.rotation.T @ z, -jnp.log(self.scale).sum()
+        return _matmul(self.rotation.T, z), -jnp.log(self.scale).sum()
+
+
+_matmul = partial(jnp.matmul, precision="highest")  # accelerators round inputs by default
 
 
 def placement_of(part: PyTree) -> Placement | None:

@@ -29,6 +29,7 @@ from flowjax.bijections import (
     Scan,
     TriangularAffine,
 )
+from flowjax.utils import get_ravelled_pytree_constructor
 from jaxtyping import PRNGKeyArray
 
 from mflows.charts.rational_quadratic import RationalQuadraticSpline
@@ -46,10 +47,8 @@ def _spline(bins: int, interval: float) -> tuple[RationalQuadraticSpline, Callab
     """
     with jax.ensure_compile_time_eval():  # what is cached must not belong to a caller's trace
         spline = RationalQuadraticSpline(bins, interval)
-        layer = Coupling(
-            jr.key(0), transformer=spline, untransformed_dim=1, dim=2, nn_width=1, nn_depth=1
-        )
-    return spline, layer.transformer_constructor, int(layer.conditioner.out_size)
+        constructor, parameters = get_ravelled_pytree_constructor(spline, eqx.is_inexact_array)
+    return spline, constructor, parameters
 
 
 def _step(dim: int) -> int:

@@ -1,10 +1,11 @@
-"""Errors as a user of the command line meets them: one line, no traceback.
+"""Errors and warnings as a user of the command line meets them: one line, no traceback.
 
 Input that cannot be used exits with status 2, training that diverged with 1. An error that is not
 ours is a defect of the program and keeps its traceback.
 """
 
 import sys
+import warnings
 from types import TracebackType
 from typing import Any
 
@@ -22,7 +23,9 @@ class OneLineErrors(TyperGroup):
         if not standalone_mode:
             return super().main(*args, standalone_mode=False, **extra)
         try:
-            status = super().main(*args, standalone_mode=False, **extra)
+            with warnings.catch_warnings():
+                warnings.showwarning = _show_warning
+                status = super().main(*args, standalone_mode=False, **extra)
         except USAGE_ERROR as error:
             if type(error).__name__ == "NoArgsIsHelpError":
                 sys.exit(0)  # the help is on the screen
@@ -38,6 +41,10 @@ class OneLineErrors(TyperGroup):
                 raise
             fail(str(error), status)
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    typer.echo(f"Warning: {' '.join(str(message).split())}", err=True)
 
 
 def fail(message: str, status: int) -> None:

@@ -47,7 +47,10 @@ def fit(
         ),
     ] = None,
     batch_size: Annotated[int, typer.Option(help="Points per step.")] = 100,
-    learning_rate: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
+    learning_rate: Annotated[
+        float,
+        typer.Option(help="Learning rate; each phase of the recipe scales it."),
+    ] = 1e-3,
     validation_fraction: Annotated[
         float, typer.Option(help="Part of the rows held out to choose the best epoch.")
     ] = 0.1,

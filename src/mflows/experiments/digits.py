@@ -98,7 +98,8 @@ def _train_and_measure(
     kept = [names.index(name) for name in run.source.names]
     train, held_out, novel = (part[:, kept] for part in (train, held_out, novel))
 
-    parts = {"train": train, "held_out": held_out, "novel": novel}
+    unseen = {"held_out": held_out, "novel": novel}
+    parts = {"train": train, **unseen}
     scored = run.flow.log_prob_and_distance(np.concatenate(list(parts.values())))
     ends = np.cumsum([len(part) for part in parts.values()])[:-1]
     log_prob, distance = (
@@ -112,7 +113,7 @@ def _train_and_measure(
     pca = PCA(LATENT_DIM).fit(train)
     pca_error = {
         name: np.linalg.norm(part - pca.inverse_transform(pca.transform(part)), axis=1)
-        for name, part in (("held_out", held_out), ("novel", novel))
+        for name, part in unseen.items()
     }
     mixture = _mixture(train)
     return {
@@ -123,7 +124,7 @@ def _train_and_measure(
         "AUC of distance": _auc(distance),
         "AUC of -log_prob": _auc({name: -values for name, values in log_prob.items()}),
         "PCA AUC": _auc(pca_error),
-        "mixture AUC": _auc({name: -mixture.score_samples(part) for name, part in parts.items()}),
+        "mixture AUC": _auc({name: -mixture.score_samples(part) for name, part in unseen.items()}),
         "seconds": run.provenance["wall_seconds"],
         "status": run.provenance["status"],
     }

@@ -44,14 +44,16 @@ def run_jobs(function: Callable[..., Any], arguments: Iterable[tuple], jobs: int
         console=Console(stderr=True),
         transient=True,
     )
-    with pool, progress:
-        task = progress.add_task(f"{jobs} at a time, ended", total=len(arguments))
-        try:
+    task = progress.add_task(f"{jobs} at a time, ended", total=len(arguments))
+    try:
+        with progress:
             for done in as_completed([pool.submit(function, *each) for each in arguments]):
                 progress.advance(task)
+                progress.stop()  # leaves the line to what the caller prints
                 yield done.result()
-        finally:  # after an error, or Ctrl-C, no job starts that has not
-            pool.shutdown(wait=False, cancel_futures=True)
+                progress.start()
+    finally:  # after an error, or Ctrl-C, only those end that run or come next
+        pool.shutdown(cancel_futures=True)
 
 
 def _keep_to_one_core(numbers: Queue) -> None:

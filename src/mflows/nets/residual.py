@@ -8,10 +8,13 @@ the network starts near zero, so a coupling layer conditioned by it starts at th
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import jax.random as jr
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
 
@@ -44,14 +47,10 @@ class ResidualMLP(eqx.Module):
         activation: Callable[[Array], Array] = jax.nn.silu,
         scale: float = 1.0,
     ):
-        first, last, *inner = jr.split(key, 2 + 2 * blocks)
-        self.first = eqx.nn.Linear(in_size, width, key=first)
-        self.blocks = tuple(
-            (eqx.nn.Linear(width, width, key=a), eqx.nn.Linear(width, width, key=b))
-            for a, b in zip(inner[::2], inner[1::2], strict=True)
-        )
-        out = eqx.nn.Linear(width, out_size, key=last)
-        self.last = jax.tree.map(lambda leaf: leaf * scale, out)
+        sizes = (in_size, *[width] * (2 * blocks + 1), out_size)
+        self.first, *inner, last = _linear_layers(key, sizes)
+        self.blocks = tuple(zip(inner[::2], inner[1::2], strict=True))
+        self.last = jax.tree.map(lambda leaf: leaf * scale, last)
         self.activation = activation
 
     def hidden(self, x: Float[Array, " in"]) -> Float[Array, " width"]:
@@ -63,3 +62,17 @@ class ResidualMLP(eqx.Module):
 
     def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
         return self.last(self.hidden(x))
+
+
+def _linear_layers(key: PRNGKeyArray, sizes: tuple[int, ...]) -> list[eqx.nn.Linear]:
+    """Layers between ``sizes``, weights and biases uniform in +-1/sqrt(inputs), as Equinox's own.
+
+    All are drawn at once: a random draw takes longer to compile than all the rest of a network.
+    """
+
+    def bounds(inputs: int, outputs: int) -> eqx.nn.Linear:
+        layer = eqx.filter_eval_shape(eqx.nn.Linear, inputs, outputs, key=key)
+        return jax.tree.map(lambda leaf: jnp.full(leaf.shape, max(inputs, 1) ** -0.5), layer)
+
+    limits, unravel = ravel_pytree([bounds(*pair) for pair in pairwise(sizes)])
+    return unravel(limits * jr.uniform(key, limits.shape, minval=-1.0, maxval=1.0))

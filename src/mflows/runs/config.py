@@ -66,7 +66,7 @@ class Config:
         drop_constant: Leave out columns that hold one value only.
         epochs: Passes over the data, shared by the phases; ``None`` is enough.
         batch_size: Points per step.
-        learning_rate: Peak learning rate.
+        learning_rate: Learning rate; each phase of ``mflows.recipes`` scales it.
         validation_fraction: Part of the rows held out, for the choice of the best epoch.
         seed: Seed of the split, the initial weights and the order of points.
         simulator: Name of the simulator that made the data, if its truth is known.

@@ -70,6 +70,7 @@ def train(
             return open_run(folder)
         if (folder / "provenance.json").is_file():
             provenance = json.loads((folder / "provenance.json").read_text())
+        provenance.update(status="training", ended=None)
         provenance["resumed"].append(now())
     else:
         if overwrite:

@@ -49,8 +49,8 @@ class TrainingDiverged(RuntimeError):
     def __init__(self, phase: Phase, epoch: int, loss: float, flow: Flow, history: list[dict]):
         super().__init__(
             f"Training diverged in phase '{phase.name}', epoch {epoch}: the loss became {loss:g}. "
-            "The last good parameters are kept. Try a smaller learning rate (this phase peaked at "
-            f"{phase.learning_rate:g}), or look for extreme values in the data."
+            "The last good parameters are kept. Try a learning rate some times "
+            "smaller, or look for extreme values in the data."
         )
         self.flow = flow
         self.history = history

@@ -10,9 +10,11 @@ torn go on with smaller ones, until one is whole.
 """
 
 import json
+import warnings
 from dataclasses import replace
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -90,7 +92,13 @@ def unroll(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
         if error < least:  # never a NaN
             best, least = trial, error
         if least < WHOLE:
-            break
+            return best
+    warnings.warn(
+        f"None of {CANDIDATES} attempts to unroll the data was whole (largest error {least:.2g} "
+        f"standard deviations; wanted {WHOLE:g}): the manifold may be torn. Try another seed or "
+        "more points.",
+        stacklevel=2,
+    )
     return best
 
 
@@ -146,13 +154,13 @@ def _unrolled(flow: Flow, batch: Batch) -> Supervised | None:
 
 def _scaled(flow: Flow, x):
     """Data in the coordinates of the chart's placement."""
-    placement = unwrap(placement_of(flow.chart))
-    return ((x - placement.mean) / placement.scale) @ placement.rotation
+    return jax.vmap(unwrap(placement_of(flow.chart)).inverse)(jnp.asarray(x))
 
 
 def _standardisation(x: np.ndarray) -> Placement:
-    mean, scale = x.mean(0), x.std(0)
-    varies = scale > 1e-6 * np.maximum(np.abs(mean), np.finfo(x.dtype).tiny)
+    mean, scale = (moment(0, dtype=np.float64) for moment in (x.mean, x.std))
+    resolved = np.finfo(x.dtype)
+    varies = scale > np.maximum(resolved.eps * np.abs(mean), resolved.tiny)
     return Placement(mean, np.where(varies, scale, 1.0), np.eye(x.shape[1]))
 
 
