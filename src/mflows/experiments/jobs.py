@@ -36,13 +36,15 @@ def run_jobs(function: Callable[..., Any], arguments: Iterable[tuple], jobs: int
     pool = ProcessPoolExecutor(
         jobs, mp_context=context, initializer=_keep_to_one_core, initargs=(cores,)
     )
+    console = Console(stderr=True)
     progress = Progress(
         SpinnerColumn(),
         TextColumn("{task.description}"),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
+        disable=not console.is_terminal,
     )
     task = progress.add_task(f"{jobs} at a time, ended", total=len(arguments))
     try:
