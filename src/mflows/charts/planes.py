@@ -31,7 +31,8 @@ NO_PLANE = 3.0
 Measured best planes: graphs 1.0 to 2.3 (polynomial surface, oblique sheet in six dimensions),
 rolls and folds 5.5 to 8.5 (swiss roll, S-curve), two turns of a spiral 35 to 44, sphere 11, circle
 81 to 89. Noise lies between: images of digits 1.4 at n = 10 and 1.8 to 3.7 at n = 2, a normal in
-three dimensions 3.5 to 4.0. So a warm start should also ask whether the embedding's own conflict is lower.
+three dimensions 3.5 to 4.0. So a warm start should also ask whether the embedding's own conflict is
+lower.
 """
 
 NEIGHBOURS = 8
