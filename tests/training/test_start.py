@@ -128,8 +128,8 @@ def test_unroll_deepens_the_chart_and_follows_the_arc(monkeypatch):
 
 
 def test_unroll_says_when_nothing_was_whole(monkeypatch):
-    monkeypatch.setattr(start, "CANDIDATES", 1)
-    monkeypatch.setattr(start, "SHORT", 1)
+    for name, value in (("CANDIDATES", 1), ("SHORT", 1), ("DEEP", 2), ("WIDE", 8)):
+        monkeypatch.setattr(start, name, value)
     x, _ = arc(300)
     batch = Batch(jnp.asarray(x), None)
     flow = start.place_chart(jr.key(0), small_flow(), batch)
