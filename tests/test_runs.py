@@ -96,8 +96,11 @@ def test_changed_or_missing_data_are_noticed(trained, tmp_path):
         ({"model": "af", "settings": {}}, "Expected no latent dimension for the model 'af'"),
         ({"model": "pie"}, "has the models m-flow, af; 'pie' comes later"),
         ({"model": "flow"}, "Expected a model out of m-flow, af; got 'flow'"),
-        ({"recipe": "magic"}, "Expected a recipe out of"),
-        ({"recipe": "maximum-likelihood"}, "does not train 'm-flow'; use manifold-then-density"),
+        (
+            {"recipe": "magic"},
+            "Expected a recipe of 'm-flow' out of manifold-then-density, .*got 'magic'",
+        ),
+        ({"recipe": "maximum-likelihood"}, "of 'm-flow' out of .*; got 'maximum-likelihood'"),
         ({"settings": {"depth": 3}}, "Expected settings of 'm-flow' out of .*chart_layers"),
         ({"settings": {"width": 2.5}}, "Expected width to be of type int; got 2.5"),
         ({"settings": {"width": 0}}, "Expected width > 0"),

@@ -16,8 +16,9 @@ from tests.registry import SMALL, coupling, key, turned
 import mflows as mf
 from mflows.charts import Pad, Placement, placement_of
 from mflows.models import rebuild
-from mflows.training import Phase
+from mflows.training import Batch, Phase
 from mflows.training.checkpoint import checkpoint_path
+from mflows.training.objectives import ReconstructionAndLikelihood
 
 fitting = importlib.import_module("mflows.training.fit")
 
@@ -75,6 +76,37 @@ def test_the_density_phase_leaves_the_manifold_bit_identical(flow, fitted, arc):
     assert not eqx.tree_equal(manifold.latent, fitted.flow.latent)
 
 
+def test_alternating_takes_turns_and_learns_both(flow, arc):
+    recipe = mf.recipes.alternating(80, batch_size=20, learning_rate=2e-2)
+    fitted = mf.fit(jr.key(1), flow, arc, recipe, progress=False)
+    assert [row["phase"] for row in fitted.history] == ["manifold", "density"] * 40
+    scaled = (arc - np.asarray(fitted.flow.project(arc))) / arc.std(0)
+    assert np.linalg.norm(scaled, axis=1).mean() < 0.1
+    density = [row["validation"] for row in fitted.history if row["phase"] == "density"]
+    assert density[-1] < density[0]
+
+
+def test_simultaneous_joins_manifold_and_density_in_the_middle(flow, arc):
+    recipe = mf.recipes.simultaneous(60, batch_size=20, learning_rate=2e-2)
+    assert [phase.trains for phase in recipe] == [("chart",), ("chart", "latent"), ("latent",)]
+    stages = [mf.fit(jr.key(1), flow, arc, recipe[:count], progress=False) for count in (1, 2, 3)]
+    first, second, third = (stage.flow for stage in stages)
+    assert not eqx.tree_equal(first.chart, second.chart)
+    assert not eqx.tree_equal(first.latent, second.latent)
+    assert eqx.tree_equal(second.chart, third.chart)
+    scaled = (arc - np.asarray(third.project(arc))) / arc.std(0)
+    assert np.linalg.norm(scaled, axis=1).mean() < 0.1
+    assert third.log_prob(arc).mean() > first.log_prob(arc).mean()
+
+
+def test_reconstruction_and_likelihood_is_their_sum(flow, arc):
+    batch = Batch(jnp.asarray(arc), None)
+    error = np.square(arc - np.asarray(flow.project(arc))).mean()  # not placed: scale 1
+    expected = 7 * error - float(flow.log_prob(arc).mean())
+    found = ReconstructionAndLikelihood(7.0)(flow, batch, jr.key(0))
+    np.testing.assert_allclose(float(found), expected, rtol=1e-8)
+
+
 def deepened(key, flow, batch):
     """Start with another flow than the one that was given, as unrolling does."""
     return rebuild(key, flow.built, chart_layers=3)
@@ -123,6 +155,9 @@ def test_recipes_split_their_epochs(epochs):
     assert manifold.epochs + density.epochs == max(epochs, 2)
     assert manifold.trains == unrolled.trains == ("chart",)
     assert density.trains == ("latent",)
+    (turns,) = mf.recipes.alternating(epochs)
+    assert turns.rounds == max(epochs // 2, 1)
+    assert sum(phase.epochs for phase in mf.recipes.simultaneous(epochs)) == max(epochs, 3)
     (whole,) = mf.recipes.maximum_likelihood(epochs)
     assert whole.epochs == epochs
     assert set(whole.trains) == {"chart", "latent"}

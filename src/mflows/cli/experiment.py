@@ -15,7 +15,11 @@ def experiment(
         typer.Argument(metavar="NAME", help=f"One of {', '.join(known())}.", show_default=False),
     ],
     models: Annotated[
-        str, typer.Option(metavar="A,B", help="Models to train, of m-flow and af.")
+        str,
+        typer.Option(
+            metavar="A,B",
+            help="Models to train: m-flow, af, or with a recipe, as in m-flow:alternating.",
+        ),
     ] = "m-flow,af",
     seeds: Annotated[int, typer.Option(help="Number of seeds, 0, 1, ...")] = 1,
     jobs: Annotated[int, typer.Option(help="Trainings side by side, one core each.")] = 1,
@@ -46,6 +50,6 @@ def experiment(
     from mflows import experiments, runs
 
     for model in chosen:
-        runs.check_model(model)
+        runs.check_system(model)
     run = experiments.named(name)
     run(out or Path("runs") / name, chosen, seeds, quick, jobs=jobs, overwrite=overwrite)

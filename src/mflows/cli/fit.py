@@ -33,8 +33,8 @@ def fit(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="How to train. [default: manifold-then-density for m-flow, maximum-likelihood "
-            "for af]",
+            help="How to train: for m-flow manifold-then-density (the default), alternating or "
+            "simultaneous; for af maximum-likelihood.",
         ),
     ] = None,
     condition: Annotated[

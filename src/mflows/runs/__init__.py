@@ -7,7 +7,7 @@
 The folder's content is its identity: it can be moved and renamed.
 """
 
-from mflows.runs.config import MODELS, RECIPES, Config, check_model
+from mflows.runs.config import MODELS, RECIPES, Config, check_model, check_system
 from mflows.runs.run import Run, open_run, read_config
 from mflows.runs.source import Source
 from mflows.runs.train import train
@@ -19,6 +19,7 @@ __all__ = [
     "Run",
     "Source",
     "check_model",
+    "check_system",
     "open_run",
     "read_config",
     "train",

@@ -2,7 +2,7 @@
 
 import inspect
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, NamedTuple
 
@@ -14,8 +14,10 @@ from mflows.data import Data, check_latent_dim
 from mflows.flow import Flow
 from mflows.training import Alternate, Phase, recipes
 
-RECIPES: dict[str, Callable[..., list[Phase]]] = {
+RECIPES: dict[str, Callable[..., Sequence[Phase | Alternate]]] = {
     "manifold-then-density": recipes.manifold_then_density,
+    "alternating": recipes.alternating,
+    "simultaneous": recipes.simultaneous,
     "maximum-likelihood": recipes.maximum_likelihood,
 }
 
@@ -28,7 +30,7 @@ class Model(NamedTuple):
 
 
 MODELS = {
-    "m-flow": Model(models.m_flow, ("manifold-then-density",)),
+    "m-flow": Model(models.m_flow, ("manifold-then-density", "alternating", "simultaneous")),
     "af": Model(models.ambient_flow, ("maximum-likelihood",)),
 }
 PLANNED = ("fom", "pie", "me-flow", "pae", "vae", "gan", "ripf")
@@ -42,6 +44,23 @@ def check_model(name: str) -> Model:
     if name in PLANNED:
         raise ValueError(f"This version of mflows has the models {there}; {name!r} comes later.")
     raise ValueError(f"Expected a model out of {there}; got {name!r}.")
+
+
+def check_system(name: str) -> tuple[str, str | None]:
+    """Model and recipe of a system called MODEL or MODEL:RECIPE; ``ValueError`` if unknown."""
+    model, colon, recipe = name.partition(":")
+    check_model(model)
+    if colon:
+        _check_recipe(model, recipe)
+    return model, recipe or None
+
+
+def _check_recipe(model: str, recipe: str) -> None:
+    there = check_model(model).recipes
+    if recipe not in there:
+        raise ValueError(
+            f"Expected a recipe of {model!r} out of {', '.join(there)}; got {recipe!r}."
+        )
 
 
 class Setup(NamedTuple):
@@ -90,14 +109,9 @@ class Config:
     simulator: str | None = None
 
     def __post_init__(self):
-        model = check_model(self.model)
-        if self.recipe is not None and self.recipe not in RECIPES:
-            raise ValueError(f"Expected a recipe out of {', '.join(RECIPES)}; got {self.recipe!r}.")
-        if self.recipe is not None and self.recipe not in model.recipes:
-            raise ValueError(
-                f"The recipe {self.recipe!r} does not train {self.model!r}; use "
-                f"{' or '.join(model.recipes)}."
-            )
+        check_model(self.model)
+        if self.recipe is not None:
+            _check_recipe(self.model, self.recipe)
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
             value = getattr(self, name)
             if value is not None and value < least:

@@ -79,6 +79,22 @@ class NegativeLogLikelihood:
 
 
 @dataclass(frozen=True)
+class ReconstructionAndLikelihood:
+    """``weight`` times the reconstruction error plus the mean of -log p(x), exact on the manifold.
+
+    The likelihood of a learned manifold alone is ill-posed: many manifolds fit equally well. The
+    reconstruction error has to hold it on the data (Brehmer & Cranmer 2020, sec. 3.2). It ends
+    below 1e-6, hence the large weight.
+    """
+
+    weight: float = 1e5
+
+    def __call__(self, flow, batch: Batch, key):
+        error = Reconstruction()(flow, batch, key)
+        return self.weight * error + NegativeLogLikelihood()(flow, batch, key)
+
+
+@dataclass(frozen=True)
 class LatentNegativeLogLikelihood:
     r"""Mean of -log p_U(e(x)): the density phase with a frozen chart.
 

@@ -1,5 +1,6 @@
 """Recipes: functions that return lists of phases, ready for ``fit``."""
 
+from dataclasses import replace
 from typing import Any
 
 from mflows.training.objectives import (
@@ -7,8 +8,9 @@ from mflows.training.objectives import (
     LatentNegativeLogLikelihood,
     NegativeLogLikelihood,
     Reconstruction,
+    ReconstructionAndLikelihood,
 )
-from mflows.training.phase import Phase
+from mflows.training.phase import Alternate, Phase
 from mflows.training.start import is_flat, is_rolled, place_chart, place_latent, unroll
 
 LEAST_EPOCHS, MOST_EPOCHS, STEPS = 25, 1000, 5000
@@ -83,6 +85,60 @@ def manifold_then_density(
             learning_rate=learning_rate,
             start=place_latent,
             **common,
+        ),
+    ]
+
+
+def alternating(
+    epochs: int = 50, *, batch_size: int = 100, learning_rate: float = 1e-3
+) -> list[Alternate]:
+    """Alternating M/D training (Brehmer & Cranmer 2020, arXiv 2003.13913, sec. 3.2).
+
+    In turn an epoch of reconstruction that moves the chart and one of maximum likelihood that moves
+    the density, each with its own optimiser and schedule. The manifold has to be a graph over some
+    plane: rolled sheets are left to ``manifold_then_density``.
+
+    Args:
+        epochs: Passes over the data, shared by the two phases.
+        batch_size: Points per step.
+        learning_rate: Peak rate of the density phase; the manifold's is 4 times as high.
+    """
+    manifold, _, density = manifold_then_density(
+        2, batch_size=batch_size, learning_rate=learning_rate
+    )
+    return [Alternate((replace(manifold, when=None), density), rounds=max(epochs // 2, 1))]
+
+
+def simultaneous(
+    epochs: int = 50, *, batch_size: int = 100, learning_rate: float = 1e-3
+) -> list[Phase]:
+    """Simultaneous training of manifold and density (Brehmer & Cranmer 2020, sec. 3.2).
+
+    A third of the epochs reconstruction alone, a third reconstruction and the exact likelihood of
+    chart and density together, a third the density with the manifold frozen. The middle third
+    differentiates the log-volume, so that it takes several times as long as the others.
+
+    Args:
+        epochs: Passes over the data, shared by the three phases.
+        batch_size: Points per step.
+        learning_rate: Peak rate of the last two phases; the first one's is 4 times as high.
+    """
+    third = max(epochs // 3, 1)
+    manifold, _, density = manifold_then_density(
+        2, batch_size=batch_size, learning_rate=learning_rate
+    )
+    both = replace(
+        density,
+        objective=ReconstructionAndLikelihood(),
+        trains=("chart", "latent"),
+        name="manifold and density",
+        clip=0.1,
+    )
+    return [
+        replace(manifold, epochs=third, when=None, patience=_patience(None, third)),
+        replace(both, epochs=third, patience=_patience(None, third)),
+        replace(
+            density, epochs=max(epochs - 2 * third, 1), start=None, patience=_patience(None, third)
         ),
     ]
 
