@@ -12,6 +12,7 @@ The surface itself does not depend on theta. With w = exp(-0.02 |z|^2) the heigh
 homogeneous polynomial  sum_ij c_ij (w z_0)^i (w z_1)^j w^(5-i-j),  which cannot overflow.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -52,6 +53,9 @@ class OutOfDistribution(NamedTuple):
 
     on_manifold: Float[Array, "n 3"]
     off_manifold: Float[Array, "n 3"]
+
+
+_rotated = partial(jnp.matmul, precision="highest")  # accelerators round inputs by default
 
 
 def _points(name: str, value: ArrayLike, size: int) -> Array:
@@ -122,11 +126,16 @@ class PolynomialSurface(eqx.Module):
     def embed(self, z: ArrayLike) -> Float[Array, "... 3"]:
         """Return the point x = R (z_0, z_1, f(z)) of the surface above ``z``."""
         z = _points("z", z, 2)
-        return jnp.concatenate([z, self.height(z)[..., None]], axis=-1) @ self.rotation.T
+        upright = jnp.concatenate([z, self.height(z)[..., None]], axis=-1)
+        return _rotated(upright, self.rotation.T)
 
     def unembed(self, x: ArrayLike) -> Float[Array, "... 2"]:
         """Return the z below any ``x``; ``embed(unembed(x))`` is the vertical projection."""
-        return (_points("x", x, 3) @ self.rotation)[..., :2]
+        return self._upright(x)[..., :2]
+
+    def _upright(self, x: ArrayLike) -> Float[Array, "... 3"]:
+        """Coordinates in which the surface is the graph of its height."""
+        return _rotated(_points("x", x, 3), self.rotation)
 
     @eqx.filter_jit
     def log_prob(self, x: ArrayLike, theta: ArrayLike) -> Float[Array, "..."]:
@@ -146,16 +155,16 @@ class PolynomialSurface(eqx.Module):
 
     def vertical_distance(self, x: ArrayLike) -> Float[Array, "..."]:
         """Distance to the surface along the vertical of the plane of z (the published measure)."""
-        upright = _points("x", x, 3) @ self.rotation
+        upright = self._upright(x)
         return jnp.abs(upright[..., 2] - self.height(upright[..., :2]))
 
     def nearest(self, x: ArrayLike) -> Float[Array, "... 3"]:
         """Find the point of the surface nearest to ``x``."""
-        return self.embed(self._nearest_z(_points("x", x, 3) @ self.rotation))
+        return self.embed(self._nearest_z(self._upright(x)))
 
     def distance(self, x: ArrayLike) -> Float[Array, "..."]:
         """Distance to the nearest point of the surface; never more than the vertical distance."""
-        upright = _points("x", x, 3) @ self.rotation
+        upright = self._upright(x)
         z = self._nearest_z(upright)
         offset = upright - jnp.concatenate([z, self.height(z)[..., None]], axis=-1)
         # The minimum matters on the surface only, where both are rounding errors.
