@@ -33,8 +33,7 @@ NAMES = ("surface", "wide", "curve", "space curve", "title only")
 def missing(reason: str):
     if os.environ.get("CI"):
         pytest.fail(f"{reason} {HOW}", pytrace=False)
-    # A browser is no Python package: `make test` must pass with python3 and make alone.
-    pytest.skip(f"{reason} {HOW}")
+    pytest.skip(f"{reason} `make test` installs Python packages only, not a browser. {HOW}")
 
 
 @pytest.fixture(scope="module")

@@ -116,7 +116,8 @@ def simultaneous(
 
     A third of the epochs reconstruction alone, a third reconstruction and the exact likelihood of
     chart and density together, a third the density with the manifold frozen. The middle third
-    differentiates the log-volume, so that it takes several times as long as the others.
+    differentiates the log-volume, so that it takes longer than the others. As in ``alternating``,
+    the manifold has to be a graph over some plane.
 
     Args:
         epochs: Passes over the data, shared by the three phases.
@@ -125,7 +126,7 @@ def simultaneous(
     """
     third = max(epochs // 3, 1)
     manifold, _, density = manifold_then_density(
-        2, batch_size=batch_size, learning_rate=learning_rate
+        2 * third, batch_size=batch_size, learning_rate=learning_rate
     )
     both = replace(
         density,
@@ -135,11 +136,9 @@ def simultaneous(
         clip=0.1,
     )
     return [
-        replace(manifold, epochs=third, when=None, patience=_patience(None, third)),
-        replace(both, epochs=third, patience=_patience(None, third)),
-        replace(
-            density, epochs=max(epochs - 2 * third, 1), start=None, patience=_patience(None, third)
-        ),
+        replace(manifold, when=None),
+        both,
+        replace(density, epochs=max(epochs - 2 * third, 1), start=None),
     ]
 
 
