@@ -32,6 +32,8 @@ import mflows as mf
 from mflows.charts import (
     BijectionChart,
     Chart,
+    Encoded,
+    Generator,
     Pad,
     Placement,
     RationalQuadraticSpline,
@@ -39,6 +41,7 @@ from mflows.charts import (
     spline_coupling,
     spline_stack,
 )
+from mflows.nets import SkipMLP
 from mflows.volume import Auto, Complement, Determinant, Exact, Volume
 
 T = TypeVar("T")
@@ -179,6 +182,22 @@ CHARTS: dict[str, Callable[[], Chart]] = {
 }
 
 
+def autoencoder(cond_dim: int | None = None) -> Chart:
+    """Free networks far from the plane they start at."""
+    given = {"cond_size": cond_dim, "width": 8, "blocks": 1}
+    generator = Generator(SkipMLP(key(10), 2, 3, **given))
+    return disturbed(Encoded(generator, SkipMLP(key(11), 3, 2, **given)).then(placement(3)))
+
+
+FREE_CHARTS: dict[str, Callable[[], Chart]] = {
+    "autoencoder, conditional": lambda: autoencoder(cond_dim=2),
+    "affine couplings with an encoder": lambda: Encoded(
+        Pad(2, 3).then(scanned()), SkipMLP(key(11), 3, 2, width=8)
+    ).then(placement(3)),
+}
+"""Charts whose encoder is not the decoder's inverse: only training brings it near."""
+
+
 # Volumes ---------------------------------------------------------------------------------------
 
 VOLUMES: dict[str, Callable[[], Volume]] = {
@@ -204,6 +223,21 @@ def m_flow(n: int, dim: int, **settings) -> mf.Flow:
     flow = furnished(mf.models.m_flow(key(7), (dim,), n, **settings))
     latent = place(flow.latent, placement(n, seed=1))
     return eqx.tree_at(lambda f: f.latent, flow, latent)
+
+
+def me_flow(n: int, dim: int) -> mf.Flow:
+    settings = {"chart_layers": 2, "latent_layers": 1, "encoder_width": 8, **SMALL}
+    return furnished(mf.models.me_flow(key(7), (dim,), n, **settings))
+
+
+def pae(n: int, dim: int, **settings) -> mf.Flow:
+    settings = {"latent_layers": 1, **SMALL, **settings}
+    return furnished(mf.models.pae(key(9), (dim,), n, **settings))
+
+
+def pie(n: int, dim: int, **settings) -> mf.Flow:
+    settings = {"chart_layers": 2, "latent_layers": 1, "noise": 0.5, **SMALL, **settings}
+    return furnished(mf.models.pie(key(9), (dim,), n, **settings))
 
 
 def ambient_flow(dim: int, **settings) -> mf.Flow:
@@ -233,6 +267,9 @@ FLOWS: dict[str, Callable[[], mf.Flow]] = {
     "curve": lambda: m_flow(1, 2),
     "conditional surface": lambda: m_flow(2, 3, cond_shape=(2,), conditional_chart=True),
     "conditional affine surface": affine_flow,
+    "curve with an encoder": lambda: me_flow(1, 2),
+    "autoencoder": lambda: pae(1, 2),
+    "pseudo-invertible encoder": lambda: pie(1, 2),
     "linear": linear_flow,
     "nested": nested_flow,
 }

@@ -50,7 +50,10 @@ def _sizes(x: np.ndarray, n: int) -> np.ndarray:
     return triangle(a, b, c) + triangle(d, b, c)
 
 
-@pytest.mark.parametrize("name", ["curve", "conditional affine surface", "linear", "nested"])
+@pytest.mark.parametrize(
+    "name",
+    ["curve", "conditional affine surface", "linear", "nested", "pseudo-invertible encoder"],
+)
 def test_the_density_integrates_to_one_over_decoded_points(name):
     """Every second point of a latent grid is a corner of a cell, the others are its middle."""
     flow, condition = FLOWS[name](), condition_of(FLOWS[name]())
@@ -60,6 +63,17 @@ def test_the_density_integrates_to_one_over_decoded_points(name):
     corners, middles = x[(slice(None, None, 2),) * n], x[(slice(1, None, 2),) * n]
     density = np.exp(np.asarray(flow.log_prob(middles, condition)))
     assert abs((density * _sizes(corners, n)).sum() - 1) < 5e-3
+
+
+@pytest.mark.parametrize("name", ["autoencoder", "curve with an encoder"])
+def test_the_sampled_density_of_a_free_decoder_integrates_to_one_over_decoded_points(name):
+    """Off its own encoder's inverse too: the density of samples needs the decoder alone."""
+    flow = unwrap(FLOWS[name]())
+    u = np.linspace(-9, 9, 2 * GRIDS[1] - 1)[:, None]
+    x = np.asarray(flow.decode(u))
+    volumes = jax.jit(jax.vmap(lambda u: flow.volume.log_volume(flow.chart, u)))(u[1::2])
+    density = np.exp(flow.latent.log_prob(u[1::2]) - volumes)
+    assert abs((density * _sizes(x[::2], 1)).sum() - 1) < 5e-3
 
 
 def test_a_linear_chart_of_a_normal_is_the_degenerate_gaussian():

@@ -6,7 +6,7 @@ import equinox as eqx
 import jax
 import pytest
 from flowjax.bijections import AbstractBijection
-from tests.registry import CHARTS, FLOWS, LAYERS, VOLUMES
+from tests.registry import CHARTS, FLOWS, FREE_CHARTS, LAYERS, VOLUMES
 
 import mflows as mf
 from mflows.charts import Chart
@@ -34,7 +34,8 @@ def _contains(tree, kind) -> bool:
 
 @pytest.fixture(scope="module")
 def built():
-    return [build() for table in (CHARTS, FLOWS, LAYERS, VOLUMES) for build in table.values()]
+    tables = (CHARTS, FREE_CHARTS, FLOWS, LAYERS, VOLUMES)
+    return [build() for table in tables for build in table.values()]
 
 
 def test_every_public_chart_and_layer_is_registered(built):
@@ -63,6 +64,11 @@ def test_every_builder_of_models_is_registered():
 
 
 def test_entries_are_what_their_table_says():
-    tables = {Chart: CHARTS, mf.Flow: FLOWS, AbstractBijection: LAYERS, Volume: VOLUMES}
+    tables = {
+        Chart: CHARTS | FREE_CHARTS,
+        mf.Flow: FLOWS,
+        AbstractBijection: LAYERS,
+        Volume: VOLUMES,
+    }
     for kind, table in tables.items():
         assert all(isinstance(build(), kind) for build in table.values())

@@ -61,7 +61,16 @@ def test_a_loaded_flow_has_bit_identical_log_prob(flow, saved):
     assert eqx.tree_equal(loaded, flow)
 
 
-@pytest.mark.parametrize("name", ["ambient flow of a plane", "conditional surface"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ambient flow of a plane",
+        "autoencoder",
+        "conditional surface",
+        "curve with an encoder",
+        "pseudo-invertible encoder",
+    ],
+)
 def test_every_builder_s_flow_comes_back_equal(name, tmp_path):
     flow = FLOWS[name]()
     mf.save(tmp_path / "deep" / "run", flow)

@@ -64,7 +64,13 @@ def content(run: Run, *, data: str | Path | None = None) -> Content:
     )
 
 
-_TITLES = {"m-flow": "M-flow", "af": "Ambient flow"}
+_TITLES = {
+    "m-flow": "M-flow",
+    "me-flow": "M_e-flow",
+    "pae": "Probabilistic autoencoder",
+    "pie": "Pseudo-invertible encoder",
+    "af": "Ambient flow",
+}
 
 
 def _some(data: Data, seed: int) -> Data:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from paramax import unwrap
-from tests.registry import CHARTS, LAYERS, VOLUMES, condition_of, serves
+from tests.registry import CHARTS, FREE_CHARTS, LAYERS, VOLUMES, condition_of, serves
 
 from mflows.charts import push_conormals, pushforward
 from mflows.volume import Auto
@@ -53,7 +53,7 @@ def quickly(function):
 
 
 def _chart_values(name: str) -> ChartValues:
-    chart = unwrap(CHARTS[name]())
+    chart = unwrap((CHARTS | FREE_CHARTS)[name]())
     condition = condition_of(chart, POINTS)
     decode, encode = quickly(chart.decode), quickly(chart.encode)
     rng = np.random.default_rng(1)
@@ -120,9 +120,15 @@ def _layer_values(name: str) -> LayerValues:
 chart_values, layer_values = cache(_chart_values), cache(_layer_values)
 
 
-@pytest.fixture(params=CHARTS)
+@pytest.fixture(params=CHARTS | FREE_CHARTS)
 def chart(request) -> ChartValues:
     """What one chart of the registry does to a few points."""
+    return chart_values(request.param)
+
+
+@pytest.fixture(params=CHARTS)
+def invertible(request) -> ChartValues:
+    """The same for a chart whose encoder inverts its decoder."""
     return chart_values(request.param)
 
 

@@ -1,5 +1,6 @@
 """Charts: what a manifold is, how tangents are carried along it, and the layers of both."""
 
+from mflows.charts.autoencoder import Encoded, Generator
 from mflows.charts.chart import BijectionChart, Chart, Composed, Pad
 from mflows.charts.conormals import push_conormals
 from mflows.charts.placement import Placement, place, placement_of
@@ -11,6 +12,8 @@ __all__ = [
     "BijectionChart",
     "Chart",
     "Composed",
+    "Encoded",
+    "Generator",
     "Pad",
     "Placement",
     "RationalQuadraticSpline",

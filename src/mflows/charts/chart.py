@@ -149,7 +149,7 @@ class Composed(Chart):
         self.bijection = bijection
         self.shape = bijection.shape
         self.latent_dim = inner.latent_dim
-        self.cond_shape = _common_condition(inner.cond_shape, bijection.cond_shape)
+        self.cond_shape = common_condition(inner.cond_shape, bijection.cond_shape)
 
     def decode(self, u, condition=None):
         inner = self.inner.decode(u, condition)
@@ -160,7 +160,10 @@ class Composed(Chart):
         return self.inner.encode(inner, condition)
 
 
-def _common_condition(first, second):
+def common_condition(
+    first: tuple[int, ...] | None, second: tuple[int, ...] | None
+) -> tuple[int, ...] | None:
+    """The condition shape of a chart of two parts; ``ValueError`` if they want different ones."""
     if first is not None and second is not None and first != second:
         raise ValueError(
             f"Expected parts of a chart to share one condition shape; got {first} and {second}."

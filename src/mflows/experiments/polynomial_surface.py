@@ -20,6 +20,7 @@ model log-density <= .02 nats.
 """
 
 import json
+import re
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -33,6 +34,9 @@ from mflows.data import Data, save_array, write_atomically
 from mflows.experiments.jobs import run_jobs
 from mflows.experiments.tables import table
 from mflows.experiments.trained import mark, trained
+from mflows.flow import Flow
+from mflows.latents import Thickened
+from mflows.models import on_manifold
 from mflows.run_report import write_report
 from mflows.simulators import PolynomialSurface
 
@@ -90,12 +94,13 @@ def _train_and_measure(
     path = out / f"train-{seed}.npz"
     if overwrite or not path.is_file():
         _simulate(path, QUICK_EVENTS if quick else EVENTS, seed)
-    name, recipe = runs.check_system(model)
+    system = runs.check_system(model)
     config = runs.Config(
         data=str(path),
-        latent_dim=2 if name == "m-flow" else None,
-        model=name,
-        recipe=recipe,
+        latent_dim=None if system.model == "af" else 2,
+        model=system.model,
+        recipe=system.recipe,
+        settings=system.settings,
         condition=("theta",),
         epochs=4 if quick else EPOCHS,
         validation_fraction=0.25,
@@ -103,7 +108,7 @@ def _train_and_measure(
         simulator="polynomial-surface",
     )
     run = trained(_folder(out, model, seed), config, overwrite=overwrite, progress=progress)
-    measured = measure(run.flow, learned=name == "m-flow")
+    measured = measure(run.flow)
     kept = {name: run.provenance[name] for name in ("status", "wall_seconds", "cpu_seconds")}
     return {"model": model, "seed": seed, **measured, **kept}
 
@@ -116,13 +121,11 @@ def _simulate(path: Path, events: int, seed: int) -> None:
     save_array(path, np.asarray(x), more={"theta": np.asarray(theta)})
 
 
-def measure(flow, *, learned: bool) -> dict[str, float]:
-    """All numbers of the table for one flow.
+def measure(flow: Flow) -> dict[str, float]:
+    """All numbers of the table for one flow, conditional on theta.
 
-    Args:
-        flow: A trained flow, conditional on theta.
-        learned: Whether it has a learned manifold, to which points can be far off, and on which
-            its density can be compared with the true one.
+    An ambient density has no distance to score outliers with, and is not comparable with the true
+    density on the surface; of a pseudo-invertible encoder the sheet is measured as well.
     """
     simulator = PolynomialSurface()
     test_key, prior_key, sample_key, outlier_key = jr.split(jr.key(_TEST_SEED), 4)
@@ -131,28 +134,30 @@ def measure(flow, *, learned: bool) -> dict[str, float]:
     samples = flow.sample(sample_key, (TEST,), jnp.zeros(1))
     found = metrics.sample_distance(samples, simulator)
 
+    ambient = flow.latent_dim == flow.shape[0]
     outliers = simulator.ood(outlier_key, OUTLIERS).off_manifold
     judged = jnp.concatenate((test.x[:OUTLIERS], outliers))
-    score = flow.distance if learned else lambda *point: -flow.log_prob(*point)
+    score = (lambda *point: -flow.log_prob(*point)) if ambient else flow.distance
     found |= metrics.outlier_auc(*jnp.split(score(judged, jnp.zeros(1)), 2))
-    if not learned:
+    if ambient and not isinstance(flow.latent, Thickened):
         return found
-    found |= metrics.reconstruction_error(flow, test)
-    found |= metrics.log_density_error(flow, test, simulator)
+    sheet = on_manifold(flow) if ambient else flow
+    found |= metrics.reconstruction_error(sheet, test)
+    found |= metrics.log_density_error(sheet, test, simulator)
     theta = simulator.prior.sample(jr.fold_in(prior_key, 0), (TEST,))
     prior = Data(np.asarray(simulator.simulate(jr.fold_in(prior_key, 1), theta)), np.asarray(theta))
-    over_prior = metrics.log_density_error(flow, prior, simulator)["log_density_gap"]
+    over_prior = metrics.log_density_error(sheet, prior, simulator)["log_density_gap"]
     return found | {"log_density_gap_prior": over_prior}
 
 
 def _folder(out: Path, model: str, seed: int) -> Path:
-    return out / f"{model.replace(':', '-')}-{seed}"
+    return out / f"{re.sub('[:+]', '-', model)}-{seed}"
 
 
 def _table(rows: list[dict]) -> Table:
     def cells(row):
         numbers = (f"{row[name]:.3g}" if name in row else "-" for name in COLUMNS)
-        return row["model"].replace(":", " "), f"{row['seed']}{mark(row['status'])}", *numbers
+        return re.sub("[:+]", " ", row["model"]), f"{row['seed']}{mark(row['status'])}", *numbers
 
     headers = ("model", "seed", *COLUMNS.values())
     return table("Polynomial surface, test at theta = 0", headers, map(cells, rows))

@@ -1,5 +1,6 @@
 """Neural networks that parameterise charts and densities."""
 
 from mflows.nets.residual import ResidualMLP
+from mflows.nets.skip import SkipMLP
 
-__all__ = ["ResidualMLP"]
+__all__ = ["ResidualMLP", "SkipMLP"]

@@ -31,9 +31,12 @@ class Model(NamedTuple):
 
 MODELS = {
     "m-flow": Model(models.m_flow, ("manifold-then-density", "alternating", "simultaneous")),
+    "me-flow": Model(models.me_flow, ("manifold-then-density", "alternating", "simultaneous")),
+    "pae": Model(models.pae, ("manifold-then-density", "alternating")),
+    "pie": Model(models.pie, ("maximum-likelihood",)),
     "af": Model(models.ambient_flow, ("maximum-likelihood",)),
 }
-PLANNED = ("fom", "pie", "me-flow", "pae", "vae", "gan", "ripf")
+PLANNED = ("fom", "vae", "gan", "ripf")
 
 
 def check_model(name: str) -> Model:
@@ -46,13 +49,30 @@ def check_model(name: str) -> Model:
     raise ValueError(f"Expected a model out of {there}; got {name!r}.")
 
 
-def check_system(name: str) -> tuple[str, str | None]:
-    """Model and recipe of a system called MODEL or MODEL:RECIPE; ``ValueError`` if unknown."""
-    model, colon, recipe = name.partition(":")
+class System(NamedTuple):
+    """A row of a comparison: a model, how it is trained, and settings of its builder."""
+
+    model: str
+    recipe: str | None
+    settings: dict[str, bool]
+
+
+def check_system(name: str) -> System:
+    """The system called ``MODEL[+SETTING ...][:RECIPE]``, as in ``pie+conditional_chart``.
+
+    Every SETTING is an argument of the model's builder that is to be true.
+
+    Raises:
+        ValueError: If model, setting or recipe are unknown.
+    """
+    whole, colon, recipe = name.partition(":")
+    model, *switched_on = whole.split("+")
     check_model(model)
     if colon:
         _check_recipe(model, recipe)
-    return model, recipe or None
+    settings = dict.fromkeys(switched_on, True)
+    _check_settings(model, settings)
+    return System(model, recipe or None, settings)
 
 
 def _check_recipe(model: str, recipe: str) -> None:
@@ -61,6 +81,25 @@ def _check_recipe(model: str, recipe: str) -> None:
         raise ValueError(
             f"Expected a recipe of {model!r} out of {', '.join(there)}; got {recipe!r}."
         )
+
+
+def _check_settings(model: str, settings: Mapping[str, Any]) -> None:
+    """Check names and types against the defaults of the model's builder."""
+    known = {
+        name: parameter.default
+        for name, parameter in inspect.signature(check_model(model).build).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    for name, value in settings.items():
+        if name not in known:
+            raise ValueError(
+                f"Expected settings of {model!r} out of {', '.join(known)}; got {name!r}."
+            )
+        kind = type(known[name])
+        if not (type(value) is kind or (kind is float and type(value) is int)):
+            raise ValueError(f"Expected {name} to be of type {kind.__name__}; got {value!r}.")
+        if kind is not bool and not value > 0:
+            raise ValueError(f"Expected {name} > 0; got {value}.")
 
 
 class Setup(NamedTuple):
@@ -145,7 +184,8 @@ class Config:
         Raises:
             ValueError: If a setting is not one of the model's, or does not fit the data.
         """
-        arguments = {"shape": data.shape, "cond_shape": data.cond_shape, **self._settings()}
+        _check_settings(self.model, self.settings)
+        arguments = {"shape": data.shape, "cond_shape": data.cond_shape, **self.settings}
         if "latent_dim" in inspect.signature(check_model(self.model).build).parameters:
             if self.latent_dim is None:
                 raise ValueError(
@@ -163,24 +203,3 @@ class Config:
             self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate
         )
         return Setup(check_model(self.model).build(model_key, **arguments), [*phases], key)
-
-    def _settings(self) -> dict[str, Any]:
-        """``settings``, after a check of names and types against the builder's defaults."""
-        known = {
-            name: parameter.default
-            for name, parameter in inspect.signature(
-                check_model(self.model).build
-            ).parameters.items()
-            if parameter.kind is parameter.KEYWORD_ONLY
-        }
-        for name, value in self.settings.items():
-            if name not in known:
-                raise ValueError(
-                    f"Expected settings of {self.model!r} out of {', '.join(known)}; got {name!r}."
-                )
-            kind = type(known[name])
-            if not (type(value) is kind or (kind is float and type(value) is int)):
-                raise ValueError(f"Expected {name} to be of type {kind.__name__}; got {value!r}.")
-            if kind is not bool and not value > 0:
-                raise ValueError(f"Expected {name} > 0; got {value}.")
-        return dict(self.settings)

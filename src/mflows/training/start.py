@@ -21,9 +21,10 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from paramax import unwrap
 
-from mflows.charts import BijectionChart, Composed, Pad, Placement, place, placement_of
+from mflows.charts import Composed, Pad, Placement, place, placement_of
 from mflows.charts.planes import NO_PLANE, choose_plane, conflict
 from mflows.flow import Flow
+from mflows.latents import Thickened
 from mflows.models import rebuild
 from mflows.training.loop import initial_state, run_epoch, trainable
 from mflows.training.objectives import Regression
@@ -49,9 +50,10 @@ def place_chart(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
     if placement_of(flow.chart) is None:
         return flow
     placement = _standardisation(np.asarray(batch.x))
-    if not isinstance(flow.chart, BijectionChart):
+    sheet = flow.latent.latent_dim if isinstance(flow.latent, Thickened) else flow.latent_dim
+    if sheet < flow.shape[0]:
         scaled = (np.asarray(batch.x) - placement.mean.tree) / placement.scale.tree
-        plane = choose_plane(key, np.asarray(scaled), flow.latent_dim)
+        plane = choose_plane(key, np.asarray(scaled), sheet)
         placement = _turned(placement, plane.rotation)
     return _placed(flow, "chart", placement)
 

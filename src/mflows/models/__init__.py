@@ -1,0 +1,44 @@
+r"""Named ways to build a flow: which chart, which latent density.
+
+| function       | chart                                   | latent density                        |
+|----------------|-----------------------------------------|---------------------------------------|
+| `ambient_flow` | spline coupling bijection, n = D        | standard normal                       |
+| `pie`          | spline coupling bijection, n = D        | spline flow on R^n x thin normal      |
+| `m_flow`       | spline coupling bijection after padding | spline flow on R^n                    |
+| `me_flow`      | the same, with an encoder network       | spline flow on R^n                    |
+| `pae`          | free decoder and encoder networks       | spline flow on R^n                    |
+
+No data enter here: scaling and the starting plane are chosen by ``mflows.fit``. The manifold does
+not depend on the condition theta unless ``conditional_chart`` says so; the latent density does.
+"""
+
+import json
+from collections.abc import Callable
+
+from jaxtyping import PRNGKeyArray
+
+from mflows.flow import Flow
+from mflows.models.ambient import ambient_flow, on_manifold, pie
+from mflows.models.autoencoder import pae
+from mflows.models.m_flow import m_flow, me_flow
+
+__all__ = [
+    "BUILDERS",
+    "ambient_flow",
+    "m_flow",
+    "me_flow",
+    "on_manifold",
+    "pae",
+    "pie",
+    "rebuild",
+]
+
+BUILDERS: dict[str, Callable[..., Flow]] = {
+    build.__name__: build for build in (ambient_flow, pie, m_flow, me_flow, pae)
+}
+
+
+def rebuild(key: PRNGKeyArray, built: tuple[str, str], **changes) -> Flow:
+    """Build a flow like the one with ``flow.built == built``, with some arguments changed."""
+    name, arguments = built
+    return BUILDERS[name](key, **{**json.loads(arguments), **changes})

@@ -1,0 +1,134 @@
+"""M-flows: a learned manifold and a learned density on it, without and with an encoder network."""
+
+import jax.random as jr
+from jaxtyping import PRNGKeyArray
+
+from mflows.charts import Chart, Encoded, Pad, Placement, spline_stack
+from mflows.flow import Flow
+from mflows.models.building import remembered, size, vector
+from mflows.models.latent import spline_flow
+from mflows.nets import SkipMLP
+
+
+@remembered
+def m_flow(
+    key: PRNGKeyArray,
+    shape: tuple[int, ...],
+    latent_dim: int,
+    cond_shape: tuple[int, ...] | None = None,
+    *,
+    conditional_chart: bool = False,
+    chart_layers: int = 3,
+    latent_layers: int = 3,
+    linear: bool = False,
+    bins: int = 10,
+    interval: float = 6.0,
+    width: int = 64,
+    blocks: int = 1,
+) -> Flow:
+    """An M-flow (Brehmer & Cranmer 2020): learned manifold, learned density on it.
+
+    Args:
+        key: Random key for the initial weights.
+        shape: Shape (D,) of a data point.
+        latent_dim: Dimension n of the manifold, 1 <= n < D.
+        cond_shape: Shape (C,) of the condition theta, or ``None``.
+        conditional_chart: Let the manifold depend on theta, not only the density on it.
+        chart_layers: Number of spline coupling layers of the chart.
+        latent_layers: Number of spline coupling layers of the latent density.
+        linear: Put a learned LU map before every coupling layer.
+        bins: Number of spline bins.
+        interval: Half width of the splines' interval, in units of the scaled data.
+        width: Width of the conditioner networks.
+        blocks: Number of residual blocks in the conditioner networks.
+    """
+    (dim,) = vector(shape)
+    chart_key, latent_key = jr.split(key)
+    settings = {
+        "linear": linear,
+        "bins": bins,
+        "interval": interval,
+        "width": width,
+        "blocks": blocks,
+    }
+    cond_dim = size(cond_shape)
+    chart = _padded(
+        chart_key,
+        dim,
+        latent_dim,
+        cond_dim if conditional_chart else None,
+        layers=chart_layers,
+        **settings,
+    )
+    latent = spline_flow(latent_key, latent_dim, cond_dim, layers=latent_layers, **settings)
+    return Flow(chart.then(Placement.identity(dim)), latent)
+
+
+@remembered
+def me_flow(
+    key: PRNGKeyArray,
+    shape: tuple[int, ...],
+    latent_dim: int,
+    cond_shape: tuple[int, ...] | None = None,
+    *,
+    conditional_chart: bool = False,
+    chart_layers: int = 3,
+    latent_layers: int = 3,
+    linear: bool = False,
+    bins: int = 10,
+    interval: float = 6.0,
+    width: int = 64,
+    blocks: int = 1,
+    encoder_width: int = 64,
+    encoder_blocks: int = 2,
+) -> Flow:
+    """An M_e-flow (Brehmer & Cranmer 2020): an M-flow whose encoder is a network of its own.
+
+    Decoder and density are those of `m_flow`; the encoder need not invert the decoder, so it is
+    free to find the best coordinates of points off the manifold.
+
+    Args:
+        key: Random key for the initial weights.
+        shape: Shape (D,) of a data point.
+        latent_dim: Dimension n of the manifold, 1 <= n < D.
+        cond_shape: Shape (C,) of the condition theta, or ``None``.
+        conditional_chart: Let the manifold depend on theta, not only the density on it.
+        chart_layers: Number of spline coupling layers of the chart.
+        latent_layers: Number of spline coupling layers of the latent density.
+        linear: Put a learned LU map before every coupling layer.
+        bins: Number of spline bins.
+        interval: Half width of the splines' interval, in units of the scaled data.
+        width: Width of the conditioner networks.
+        blocks: Number of residual blocks in the conditioner networks.
+        encoder_width: Width of the encoder network.
+        encoder_blocks: Number of residual blocks in the encoder network.
+    """
+    (dim,) = vector(shape)
+    chart_key, encoder_key, latent_key = jr.split(key, 3)
+    settings = {
+        "linear": linear,
+        "bins": bins,
+        "interval": interval,
+        "width": width,
+        "blocks": blocks,
+    }
+    cond_dim = size(cond_shape)
+    chart_cond = cond_dim if conditional_chart else None
+    decoder = _padded(chart_key, dim, latent_dim, chart_cond, layers=chart_layers, **settings)
+    encoder = SkipMLP(
+        encoder_key,
+        dim,
+        latent_dim,
+        cond_size=chart_cond,
+        width=encoder_width,
+        blocks=encoder_blocks,
+    )
+    latent = spline_flow(latent_key, latent_dim, cond_dim, layers=latent_layers, **settings)
+    return Flow(Encoded(decoder, encoder).then(Placement.identity(dim)), latent)
+
+
+def _padded(
+    key: PRNGKeyArray, dim: int, latent_dim: int, cond_dim: int | None, **settings
+) -> Chart:
+    """Spline couplings after zero-padding, in the coordinates of the placement."""
+    return Pad(latent_dim, dim).then(spline_stack(key, dim, cond_dim=cond_dim, **settings))
