@@ -42,7 +42,7 @@ from mflows.charts import (
     spline_stack,
 )
 from mflows.nets import SkipMLP
-from mflows.volume import Auto, Complement, Determinant, Exact, Volume
+from mflows.volume import Auto, Complement, Determinant, Exact, Intractable, Volume
 
 T = TypeVar("T")
 
@@ -194,6 +194,8 @@ FREE_CHARTS: dict[str, Callable[[], Chart]] = {
     "affine couplings with an encoder": lambda: Encoded(
         Pad(2, 3).then(scanned()), SkipMLP(key(11), 3, 2, width=8)
     ).then(placement(3)),
+    "generator with noise and Gaussian encoder": lambda: vae(2, 3).chart,
+    "inverted generator": lambda: gan(2, 3).chart,
 }
 """Charts whose encoder is not the decoder's inverse: only training brings it near."""
 
@@ -205,6 +207,7 @@ VOLUMES: dict[str, Callable[[], Volume]] = {
     "complement": Complement,
     "determinant": Determinant,
     "exact": Exact,
+    "intractable": lambda: Intractable("No density."),
 }
 
 
@@ -212,7 +215,7 @@ def serves(volume: Volume, chart: Chart) -> bool:
     """Whether a volume is meant for a chart."""
     whole = isinstance(chart, BijectionChart)
     padded = not whole and isinstance(getattr(chart, "inner", None), Pad)
-    return {Complement: padded, Determinant: whole}.get(type(volume), True)
+    return {Complement: padded, Determinant: whole, Intractable: False}.get(type(volume), True)
 
 
 # Flows -----------------------------------------------------------------------------------------
@@ -233,6 +236,18 @@ def me_flow(n: int, dim: int) -> mf.Flow:
 def pae(n: int, dim: int, **settings) -> mf.Flow:
     settings = {"latent_layers": 1, **SMALL, **settings}
     return furnished(mf.models.pae(key(9), (dim,), n, **settings))
+
+
+def ripf(n: int, dim: int) -> mf.Flow:
+    return furnished(mf.models.ripf(key(9), (dim,), n, latent_layers=1, **SMALL))
+
+
+def vae(n: int, dim: int) -> mf.Flow:
+    return furnished(mf.models.vae(key(9), (dim,), n, width=8, blocks=1))
+
+
+def gan(n: int, dim: int) -> mf.Flow:
+    return furnished(mf.models.gan(key(9), (dim,), n, width=8, blocks=1, starts=16))
 
 
 def pie(n: int, dim: int, **settings) -> mf.Flow:
@@ -269,6 +284,9 @@ FLOWS: dict[str, Callable[[], mf.Flow]] = {
     "conditional affine surface": affine_flow,
     "curve with an encoder": lambda: me_flow(1, 2),
     "autoencoder": lambda: pae(1, 2),
+    "relaxed injective flow": lambda: ripf(1, 2),
+    "variational autoencoder": lambda: vae(1, 2),
+    "generative adversarial network": lambda: gan(1, 2),
     "pseudo-invertible encoder": lambda: pie(1, 2),
     "linear": linear_flow,
     "nested": nested_flow,

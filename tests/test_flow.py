@@ -65,7 +65,9 @@ def test_the_density_integrates_to_one_over_decoded_points(name):
     assert abs((density * _sizes(corners, n)).sum() - 1) < 5e-3
 
 
-@pytest.mark.parametrize("name", ["autoencoder", "curve with an encoder"])
+@pytest.mark.parametrize(
+    "name", ["autoencoder", "curve with an encoder", "generative adversarial network"]
+)
 def test_the_sampled_density_of_a_free_decoder_integrates_to_one_over_decoded_points(name):
     """Off its own encoder's inverse too: the density of samples needs the decoder alone."""
     flow = unwrap(FLOWS[name]())

@@ -68,7 +68,9 @@ def test_a_loaded_flow_has_bit_identical_log_prob(flow, saved):
         "autoencoder",
         "conditional surface",
         "curve with an encoder",
+        "generative adversarial network",
         "pseudo-invertible encoder",
+        "variational autoencoder",
     ],
 )
 def test_every_builder_s_flow_comes_back_equal(name, tmp_path):

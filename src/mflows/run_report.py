@@ -14,6 +14,7 @@ from mflows.data import Data
 from mflows.flow import Flow
 from mflows.report import Content, Curve, Points, Surface, View, write
 from mflows.runs import Run
+from mflows.volume import Intractable
 
 POINTS = 5000
 """Rows scored of each part of the data, and samples drawn."""
@@ -60,7 +61,7 @@ def content(run: Run, *, data: str | Path | None = None) -> Content:
         samples=np.asarray(samples),
         latent=np.asarray(run.flow.encode(test.x, test.condition)) if learned else None,
         names=run.source.names,
-        views=list(_views(run, test)) if learned else (),
+        views=list(_views(run, test)) if learned and _tractable(run) else (),
     )
 
 
@@ -68,6 +69,9 @@ _TITLES = {
     "m-flow": "M-flow",
     "me-flow": "M_e-flow",
     "pae": "Probabilistic autoencoder",
+    "ripf": "Relaxed injective flow",
+    "vae": "Variational autoencoder",
+    "gan": "Generative adversarial network",
     "pie": "Pseudo-invertible encoder",
     "af": "Ambient flow",
 }
@@ -78,7 +82,14 @@ def _some(data: Data, seed: int) -> Data:
     return data[np.random.default_rng(seed).permutation(len(data))[:POINTS]]
 
 
+def _tractable(run: Run) -> bool:
+    return not isinstance(run.flow.volume, Intractable)
+
+
 def _scored(run: Run, data: Data) -> Points:
+    if not _tractable(run):
+        distance = run.flow.distance(data.x, data.condition)
+        return Points(data.x, distance=np.asarray(distance))
     found = run.score(data)
     return Points(data.x, np.asarray(found.log_prob), np.asarray(found.distance))
 

@@ -1,17 +1,19 @@
 """Charts with free networks: what they refuse, and where they start."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from paramax import unwrap
 from tests.registry import key
 
-from mflows.charts import Encoded, Generator, Pad
+from mflows.charts import Encoded, Generator, Inverted, Pad, Unavailable
 from mflows.nets import SkipMLP
 
 
 def test_a_generator_has_no_encoder_and_says_how_to_get_one():
     chart = Generator(SkipMLP(key(0), 1, 2, width=4))
-    with pytest.raises(NotImplementedError, match=r"got a Generator.*Encoded\(generator, network"):
+    with pytest.raises(Unavailable, match=r"got a Generator.*Encoded, or .*Inverted"):
         chart.encode(jnp.zeros(2))
 
 
@@ -34,6 +36,18 @@ def test_free_networks_start_at_a_plane():
     )
     x = jnp.array([0.3, -0.2, 2.0, 1.0])
     np.testing.assert_array_equal(chart.project(x), [0.3, -0.2, 0.0, 0.0])
+
+
+def test_inverting_finds_the_coordinates_of_points_on_the_manifold_and_near_it():
+    chart = unwrap(Inverted(Generator(SkipMLP(key(0), 1, 2, width=8, scale=1.0)), key(1)))
+    u = jnp.linspace(-2, 2, 7)[:, None]
+    x = jax.vmap(chart.decode)(u)
+    np.testing.assert_allclose(jax.vmap(chart.encode)(x), u, atol=1e-5)
+    off = x + 0.05
+    found = jax.vmap(chart.project)(off)
+    grid = jax.vmap(chart.decode)(jnp.linspace(-4, 4, 20001)[:, None])
+    least = np.linalg.norm(grid[None] - off[:, None], axis=-1).min(1)
+    np.testing.assert_allclose(np.linalg.norm(found - off, axis=1), least, atol=1e-6)
 
 
 def test_a_conditional_network_asks_for_its_condition():

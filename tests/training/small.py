@@ -54,6 +54,22 @@ class Breaking:
         return jnp.where(centre[0] > self.limit, self.value, loss)
 
 
+@dataclass(frozen=True)
+class Contest:
+    """A game with its saddle where the centre of the chart is the mean of the data."""
+
+    def opponent(self, key, flow):
+        return jax.random.normal(key, flow.shape)
+
+    def __call__(self, flow, batch, key, opponent):
+        centre = unwrap(flow.chart).bijection.bijections[0].loc
+        gap = batch.x.mean(0) - centre
+        return opponent @ gap - 0.5 * opponent @ opponent
+
+    def validate(self, flow, batch, key):
+        return Centre()(flow, batch, key)
+
+
 def centre_of(flow: mf.Flow) -> np.ndarray:
     return np.asarray(flow.chart.bijection.bijections[0].loc)
 

@@ -8,7 +8,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 import safetensors.numpy
-from tests.training.small import Noisy, line_flow, losses, moving, points
+from tests.training.small import Contest, Noisy, line_flow, losses, moving, points
 
 import mflows as mf
 from mflows.saving import LoadError
@@ -29,6 +29,7 @@ def recipe() -> list[Phase | Alternate]:
     return [
         moving(3, name="first"),
         Alternate((moving(2, name="chart", objective=Noisy()), density), rounds=2),
+        moving(2, name="game", objective=Contest()),
         moving(9, name="patient", patience=2, learning_rate=0.5),
         Phase(LatentNegativeLogLikelihood(), ("latent",), 2, name="latents", **settings),
     ]
@@ -82,7 +83,7 @@ def _equal(first, second):
 
 def test_the_run_has_every_kind_of_position(uninterrupted):
     names = [row["phase"] for row in uninterrupted.history]
-    assert {"first", "chart", "density", "patient", "latents"} == set(names)
+    assert {"first", "chart", "density", "game", "patient", "latents"} == set(names)
     assert 3 <= names.count("patient") < 9  # patience ended it
 
 

@@ -1,7 +1,7 @@
 """Charts: what a manifold is, how tangents are carried along it, and the layers of both."""
 
-from mflows.charts.autoencoder import Encoded, Generator
-from mflows.charts.chart import BijectionChart, Chart, Composed, Pad
+from mflows.charts.autoencoder import Encoded, Generator, Inverted, NoisyGenerator
+from mflows.charts.chart import BijectionChart, Chart, Composed, Pad, Unavailable
 from mflows.charts.conormals import push_conormals
 from mflows.charts.placement import Placement, place, placement_of
 from mflows.charts.pushforward import condition_for, pushforward
@@ -14,9 +14,12 @@ __all__ = [
     "Composed",
     "Encoded",
     "Generator",
+    "Inverted",
+    "NoisyGenerator",
     "Pad",
     "Placement",
     "RationalQuadraticSpline",
+    "Unavailable",
     "condition_for",
     "place",
     "placement_of",

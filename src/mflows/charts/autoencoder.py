@@ -2,6 +2,7 @@ r"""Charts with an encoder of their own: autoencoders.
 
     Generator   g(u) = a free network, no encoder
     Encoded     g of another chart, e(x) a free network
+    Inverted    g of another chart, e(x) = argmin_u |g(u) - x| by nonlinear least squares
 
 A `Generator` is the decoder of a probabilistic autoencoder (Boehm & Seljak 2020, arXiv
 2006.05479), a VAE or a GAN; `Encoded` gives it an encoder, or replaces that of a bijective chart as
@@ -10,9 +11,18 @@ projecting twice need not be projecting once. The manifold is where g leads, and
 follow from the pushforward of g alone, exactly.
 """
 
-from mflows.charts.chart import Chart, common_condition
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import optimistix as optx
+from jaxtyping import Array, PRNGKeyArray
+from paramax import NonTrainable
+
+from mflows.charts.chart import Chart, Unavailable, common_condition
 from mflows.charts.pushforward import pushforward
-from mflows.nets import SkipMLP
+from mflows.nets import GaussianEncoder, SkipMLP
 
 
 class Generator(Chart):
@@ -37,11 +47,40 @@ class Generator(Chart):
         return self.network(u, condition)
 
     def encode(self, x, condition=None):
-        """Raise ``NotImplementedError``: there is no encoder."""
-        raise NotImplementedError(
+        """Raise ``Unavailable``: there is no encoder."""
+        raise Unavailable(
             "Expected a chart with an encoder; got a Generator, which decodes and samples only. "
-            "Give it an encoder: mflows.charts.Encoded(generator, network)."
+            "Give it an encoder network with mflows.charts.Encoded, or invert it by least squares "
+            "with mflows.charts.Inverted."
         )
+
+
+class NoisyGenerator(Chart):
+    """A generator that knows how far data scatter around its manifold, as a VAE's does.
+
+    Args:
+        generator: The decoder.
+        noise: Standard deviation of the data around it at first; it trains.
+    """
+
+    generator: Generator
+    log_noise: Array
+    shape: tuple[int, ...]
+    latent_dim: int
+    cond_shape: tuple[int, ...] | None
+
+    def __init__(self, generator: Generator, *, noise: float = 0.1):
+        self.generator = generator
+        self.log_noise = jnp.log(jnp.asarray(noise))
+        self.shape = generator.shape
+        self.latent_dim = generator.latent_dim
+        self.cond_shape = generator.cond_shape
+
+    def decode(self, u, condition=None):
+        return self.generator.decode(u, condition)
+
+    def encode(self, x, condition=None):
+        return self.generator.encode(x, condition)
 
 
 class Encoded(Chart):
@@ -53,12 +92,12 @@ class Encoded(Chart):
     """
 
     chart: Chart
-    encoder: SkipMLP
+    encoder: SkipMLP | GaussianEncoder
     shape: tuple[int, ...]
     latent_dim: int
     cond_shape: tuple[int, ...] | None
 
-    def __init__(self, chart: Chart, encoder: SkipMLP):
+    def __init__(self, chart: Chart, encoder: SkipMLP | GaussianEncoder):
         sizes = (encoder.in_size, encoder.out_size)
         if sizes != (*chart.shape, chart.latent_dim):
             raise ValueError(
@@ -77,6 +116,51 @@ class Encoded(Chart):
 
     def encode(self, x, condition=None):
         return self.encoder(x, condition)
+
+
+class Inverted(Chart):
+    """The manifold of another chart, encoded by Levenberg-Marquardt.
+
+    The search starts from the one of some fixed latent points that decodes nearest to x. It is
+    local: where the manifold folds, a better point can be missed.
+
+    Args:
+        chart: Its ``decode`` is the decoder; its ``encode`` is not used.
+        key: Random key for the starting points, standard normal draws.
+        starts: Number of starting points.
+    """
+
+    chart: Chart
+    starts: Any  # a NonTrainable array; the array itself in methods
+    shape: tuple[int, ...]
+    latent_dim: int
+    cond_shape: tuple[int, ...] | None
+
+    def __init__(self, chart: Chart, key: PRNGKeyArray, *, starts: int = 64):
+        self.chart = chart
+        self.starts = NonTrainable(jr.normal(key, (starts, chart.latent_dim)))
+        self.shape = chart.shape
+        self.latent_dim = chart.latent_dim
+        self.cond_shape = chart.cond_shape
+
+    def decode(self, u, condition=None):
+        return self.chart.decode(u, condition)
+
+    def encode(self, x, condition=None):
+        decoded = jax.vmap(lambda u: self.decode(u, condition))(self.starts)
+        nearest = jnp.argmin(jnp.square(decoded - x).sum(1))
+        return optx.least_squares(
+            lambda u, _: self.decode(u, condition) - x,
+            optx.LevenbergMarquardt(rtol=1e-6, atol=1e-6),
+            self.starts[nearest],
+            max_steps=64,
+            throw=False,
+        ).value
+
+
+@pushforward.register
+def _(chart: Inverted, u, frame, condition):
+    return pushforward(chart.chart, u, frame, condition)
 
 
 @pushforward.register

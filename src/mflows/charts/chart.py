@@ -19,6 +19,10 @@ from jaxtyping import Array, Float
 from mflows.charts.pushforward import condition_for, pushforward
 
 
+class Unavailable(ValueError):
+    """A flow was asked for something that its system cannot give; the message says what it can."""
+
+
 class Chart(eqx.Module):
     """Interface of every chart.
 

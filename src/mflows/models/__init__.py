@@ -6,7 +6,9 @@ r"""Named ways to build a flow: which chart, which latent density.
 | `pie`          | spline coupling bijection, n = D        | spline flow on R^n x thin normal      |
 | `m_flow`       | spline coupling bijection after padding | spline flow on R^n                    |
 | `me_flow`      | the same, with an encoder network       | spline flow on R^n                    |
-| `pae`          | free decoder and encoder networks       | spline flow on R^n                    |
+| `pae`, `ripf`  | free decoder and encoder networks       | spline flow on R^n                    |
+| `vae`          | free decoder, Gaussian encoder          | standard normal                       |
+| `gan`          | free decoder, inverted by least squares | standard normal                       |
 
 No data enter here: scaling and the starting plane are chosen by ``mflows.fit``. The manifold does
 not depend on the condition theta unless ``conditional_chart`` says so; the latent density does.
@@ -19,22 +21,28 @@ from jaxtyping import PRNGKeyArray
 
 from mflows.flow import Flow
 from mflows.models.ambient import ambient_flow, on_manifold, pie
-from mflows.models.autoencoder import pae
+from mflows.models.autoencoder import pae, ripf
+from mflows.models.gan import gan
 from mflows.models.m_flow import m_flow, me_flow
+from mflows.models.vae import log_weight, vae
 
 __all__ = [
     "BUILDERS",
     "ambient_flow",
+    "gan",
+    "log_weight",
     "m_flow",
     "me_flow",
     "on_manifold",
     "pae",
     "pie",
     "rebuild",
+    "ripf",
+    "vae",
 ]
 
 BUILDERS: dict[str, Callable[..., Flow]] = {
-    build.__name__: build for build in (ambient_flow, pie, m_flow, me_flow, pae)
+    build.__name__: build for build in (ambient_flow, pie, m_flow, me_flow, pae, ripf, vae, gan)
 }
 
 

@@ -1,6 +1,7 @@
 """Neural networks that parameterise charts and densities."""
 
+from mflows.nets.gaussian import GaussianEncoder
 from mflows.nets.residual import ResidualMLP
 from mflows.nets.skip import SkipMLP
 
-__all__ = ["ResidualMLP", "SkipMLP"]
+__all__ = ["GaussianEncoder", "ResidualMLP", "SkipMLP"]

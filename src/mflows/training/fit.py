@@ -17,7 +17,7 @@ from mflows.flow import Flow
 from mflows.models import rebuild
 from mflows.saving import LoadError
 from mflows.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from mflows.training.loop import State, initial_state, run_epoch, trainable
+from mflows.training.loop import State, initial_state, players, run_epoch
 from mflows.training.monitor import Monitor
 from mflows.training.phase import Alternate, Batch, Phase, Supervised
 
@@ -118,7 +118,7 @@ def fit(
                     if phase.start is not None:
                         with monitor.starting(phase.name):
                             flow = phase.start(jr.fold_in(group_key, number), flow, train)
-                states, first, done = _states(flow, group), 0, 0
+                states, first, done = _states(group_key, flow, group), 0, 0
             for visit in range(first, group.rounds * len(group.phases)):
                 at = _Visit(index, visit, group, jr.fold_in(group_key, len(group.phases) + visit))
                 flow = _run(at, flow, states, train, held_out, done, monitor, folder)
@@ -160,8 +160,9 @@ def _run(
         return flow
     prepared = _prepared(phase, flow, train)
     prepared_held_out = None if held_out is None else _prepared(phase, flow, held_out)
-    parameters, frozen = trainable(flow, phase.trains)
+    parameters, frozen = players(visit.key, flow, phase)
     if done == 0:
+        parameters = parameters._replace(opponent=states[number].parameters.opponent)
         states[number] = states[number]._replace(
             parameters=parameters, best=parameters, best_loss=jnp.full((), jnp.inf, dtype=float)
         )
@@ -184,7 +185,7 @@ def _run(
         bound = _EXPLOSION * (1 + abs(monitor.first_loss(phase.name, loss)))
         for value in (loss, validation_loss):
             if not (math.isfinite(value) and abs(value) < bound):
-                good = eqx.combine(states[number].best, frozen)
+                good = eqx.combine(states[number].best, frozen).flow
                 raise TrainingDiverged(phase, before + epoch + 1, value, good, monitor.history)
         improved = float(state.best_loss) < float(states[number].best_loss)
         states[number] = state
@@ -210,7 +211,7 @@ def _run(
             )
         if stop:
             break
-    return eqx.combine(states[number].best, frozen)
+    return eqx.combine(states[number].best, frozen).flow
 
 
 def _since_best(rows: list[dict]) -> int:
@@ -253,8 +254,8 @@ def _alternating(group: Phase | Alternate, points: int) -> Alternate:
     )
 
 
-def _states(flow: Flow, group: Alternate) -> list[State]:
-    return [initial_state(flow, phase) for phase in group.phases]
+def _states(key: PRNGKeyArray, flow: Flow, group: Alternate) -> list[State]:
+    return [initial_state(players(key, flow, phase)[0], phase) for phase in group.phases]
 
 
 def _skeleton(flow: Flow, built, groups: list[Alternate], index: int):
@@ -264,7 +265,7 @@ def _skeleton(flow: Flow, built, groups: list[Alternate], index: int):
             f"phase {index + 1}: it belongs to another recipe. Remove it to start over."
         )
     flow = flow if built == flow.built else rebuild(jr.key(0), built)
-    return flow, _states(flow, groups[index])
+    return flow, _states(jr.key(0), flow, groups[index])
 
 
 def _prepared(phase: Phase, flow: Flow, batch: Batch) -> Batch | Supervised:

@@ -4,6 +4,7 @@ Everything a phase carries from epoch to epoch is a value in ``State``; the best
 are kept as values too, so restoring them cannot alias the live ones.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
@@ -18,11 +19,18 @@ from mflows.flow import Flow
 from mflows.training.phase import Batch, Phase, Supervised
 
 
+class Players(NamedTuple):
+    """The flow, and a network that maximises what the flow minimises; most phases have none."""
+
+    flow: PyTree
+    opponent: PyTree
+
+
 class State(NamedTuple):
     """What one phase carries: live and best parameters, optimiser, best validation loss."""
 
-    parameters: PyTree
-    best: PyTree
+    parameters: Players
+    best: Players
     optimizer: PyTree
     best_loss: Scalar
 
@@ -54,13 +62,21 @@ def optimizer(phase: Phase, steps: int) -> optax.GradientTransformation:
     schedule = optax.cosine_decay_schedule(phase.learning_rate, steps)
     return optax.chain(
         optax.clip_by_global_norm(phase.clip),
-        optax.adamw(schedule, weight_decay=phase.weight_decay),
+        optax.adamw(schedule, b1=phase.momentum, weight_decay=phase.weight_decay),
     )
 
 
-def initial_state(flow: Flow, phase: Phase) -> State:
+def players(key: PRNGKeyArray, flow: Flow, phase: Phase) -> tuple[Players, Players]:
+    """What trains and what is frozen; ``key`` is for the weights of an opponent."""
+    make = getattr(phase.objective, "opponent", None)
+    opponent = None if make is None else make(key, flow)
+    trained, frozen = trainable(flow, phase.trains)
+    weights, rest = eqx.partition(opponent, eqx.is_inexact_array)
+    return Players(trained, weights), Players(frozen, rest)
+
+
+def initial_state(parameters: Players, phase: Phase) -> State:
     """The state of a phase before its first step."""
-    parameters, _ = trainable(flow, phase.trains)
     return State(
         parameters,
         parameters,
@@ -72,7 +88,7 @@ def initial_state(flow: Flow, phase: Phase) -> State:
 @eqx.filter_jit
 def run_epoch(
     state: State,
-    frozen: Flow,
+    frozen: Players,
     phase: Phase,
     total_steps: int,
     train: Batch | Supervised,
@@ -84,12 +100,15 @@ def run_epoch(
     order_key, step_key, validation_key = jr.split(key, 3)
 
     def loss(parameters, batch, key):
-        return phase.objective(eqx.combine(parameters, frozen), batch, key)
+        flow, opponent = eqx.combine(parameters, frozen)
+        against = () if opponent is None else (opponent,)
+        return phase.objective(flow, batch, key, *against)
 
     def step(carry, inputs):
         parameters, moments = carry
         batch, key = inputs
         value, gradient = jax.value_and_grad(loss)(parameters, batch, key)
+        gradient = gradient._replace(opponent=jax.tree.map(jnp.negative, gradient.opponent))
         updates, moments = update(gradient, moments, parameters)
         return (eqx.apply_updates(parameters, updates), moments), value
 
@@ -99,10 +118,15 @@ def run_epoch(
         step, (state.parameters, state.optimizer), (batches, keys)
     )
     train_loss = values.mean()
-    if validation is None:
-        validation_loss = train_loss
+    validate = getattr(phase.objective, "validate", None)
+    if validate is not None:
+        judged = train if validation is None else validation
+        flow = eqx.combine(parameters.flow, frozen.flow)
+        validation_loss = _mean_loss(partial(validate, flow), judged, validation_key)
+    elif validation is not None:
+        validation_loss = _mean_loss(partial(loss, parameters), validation, validation_key)
     else:
-        validation_loss = _mean_loss(parameters, loss, validation, validation_key)
+        validation_loss = train_loss
     # The last steps may have ruined what no loss has seen yet.
     finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)]
     validation_loss = jnp.where(jnp.stack(finite).all(), validation_loss, jnp.nan)
@@ -118,9 +142,9 @@ def _batches(data: Batch | Supervised, size: int, order: Array) -> Batch | Super
     return jax.tree.map(lambda leaf: leaf[order].reshape(count, size, *leaf.shape[1:]), data)
 
 
-def _mean_loss(parameters, loss, data: Batch | Supervised, key, size: int = 1000) -> Scalar:
+def _mean_loss(loss, data: Batch | Supervised, key, size: int = 1000) -> Scalar:
     """Mean loss over the points, in equal blocks; fewer points than blocks are left over."""
     points = data.x.shape[0]
     count = max(points // size, 1)
     blocks = _batches(data, points // count, jnp.arange(points))
-    return jax.lax.map(lambda block: loss(parameters, block, key), blocks).mean()
+    return jax.lax.map(lambda block: loss(block, key), blocks).mean()

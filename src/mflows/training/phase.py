@@ -30,7 +30,10 @@ class Phase:
 
     Args:
         objective: ``(flow, batch, key) -> scalar`` to minimise. It may have a method
-            ``prepare(flow, batch) -> batch``, applied once to all data before the phase.
+            ``prepare(flow, batch) -> batch``, applied once to all data before the phase;
+            ``opponent(key, flow) -> network``, which makes it ``(flow, batch, key, network)``, a
+            game: the network maximises; ``validate(flow, batch, key) -> scalar``, by which epochs
+            are judged in place of the objective.
         trains: Which parts of the flow train, of ``"chart"`` and ``"latent"``. All else is frozen
             structurally: the optimiser never sees it.
         epochs: Passes over the training data.
@@ -38,6 +41,7 @@ class Phase:
         batch_size: Points per step; the last, smaller batch of an epoch is dropped.
         learning_rate: Peak learning rate.
         weight_decay: Decoupled weight decay of AdamW.
+        momentum: AdamW's decay rate of the mean gradient.
         clip: Gradients are scaled down to this global norm.
         patience: Stop after so many epochs without a better validation loss; ``None`` never.
         start: ``(key, flow, batch) -> flow``, run once on the training data before the phase.
@@ -51,6 +55,7 @@ class Phase:
     batch_size: int = 100
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
+    momentum: float = 0.9
     clip: float = 1.0
     patience: int | None = None
     start: Callable[[PRNGKeyArray, Flow, Batch], Flow] | None = None

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from typing import Any
 
+from mflows.training.adversarial import Adversarial
 from mflows.training.objectives import (
     AnchoredReconstruction,
     LatentNegativeLogLikelihood,
@@ -11,7 +12,9 @@ from mflows.training.objectives import (
     ReconstructionAndLikelihood,
 )
 from mflows.training.phase import Alternate, Phase
+from mflows.training.relaxed_injective import RelaxedInjective
 from mflows.training.start import is_flat, is_rolled, place_chart, place_latent, unroll
+from mflows.training.variational import NegativeEvidenceLowerBound
 
 LEAST_EPOCHS, MOST_EPOCHS, STEPS = 25, 1000, 5000
 
@@ -174,6 +177,79 @@ def maximum_likelihood(
             batch_size=batch_size,
             learning_rate=learning_rate,
             patience=_patience(patience, epochs),
+            start=place_chart,
+        )
+    ]
+
+
+def relaxed_injective(
+    epochs: int = 50, *, batch_size: int = 100, learning_rate: float = 1e-3
+) -> list[Phase]:
+    """Relaxed injective probability flows (Kumar et al. 2020, arXiv 2002.08927).
+
+    A third of the epochs reconstruction alone, then reconstruction and the stochastic lower bound
+    of the likelihood, for chart and density together.
+
+    Args:
+        epochs: Passes over the data, shared by the two phases.
+        batch_size: Points per step.
+        learning_rate: Peak rate of the second phase; the first one's is 4 times as high.
+    """
+    manifold, both, density = simultaneous(
+        epochs, batch_size=batch_size, learning_rate=learning_rate
+    )
+    both = replace(
+        both,
+        objective=RelaxedInjective(),
+        epochs=both.epochs + density.epochs,
+    )
+    return [manifold, both]
+
+
+def variational(
+    epochs: int = 50,
+    *,
+    batch_size: int = 100,
+    learning_rate: float = 1e-3,
+    patience: int | None = None,
+) -> list[Phase]:
+    """Maximise the evidence lower bound of a VAE (Kingma & Welling 2014, arXiv 1312.6114).
+
+    Args:
+        epochs: Passes over the data.
+        batch_size: Points per step.
+        learning_rate: Peak learning rate.
+        patience: Stop after so many epochs without a better validation loss; by default a fifth of
+            ``epochs``, but at least 25.
+    """
+    (phase,) = maximum_likelihood(
+        epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience
+    )
+    return [replace(phase, objective=NegativeEvidenceLowerBound(), name="evidence")]
+
+
+def adversarial(
+    epochs: int = 50, *, batch_size: int = 100, learning_rate: float = 1e-3
+) -> list[Phase]:
+    """Train a generator against a critic (Gulrajani et al. 2017, arXiv 1704.00028).
+
+    Both move at every step. The generator kept is the one of the epoch whose samples had the
+    least energy distance to the held-out data.
+
+    Args:
+        epochs: Passes over the data.
+        batch_size: Points per step.
+        learning_rate: Peak learning rate of generator and critic.
+    """
+    return [
+        Phase(
+            Adversarial(),
+            ("chart",),
+            epochs,
+            name="adversarial",
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            momentum=0.0,
             start=place_chart,
         )
     ]

@@ -26,7 +26,7 @@ from mflows.charts.planes import NO_PLANE, choose_plane, conflict
 from mflows.flow import Flow
 from mflows.latents import Thickened
 from mflows.models import rebuild
-from mflows.training.loop import initial_state, run_epoch, trainable
+from mflows.training.loop import initial_state, players, run_epoch
 from mflows.training.objectives import Regression
 from mflows.training.phase import Batch, Phase, Supervised
 from mflows.training.unroll import geodesic_embedding, turn_towards, unrolls
@@ -128,10 +128,11 @@ def _regressed(
     epochs = -(-steps // (points // size))
     phase = replace(phase, batch_size=size, epochs=epochs)
     total = epochs * (points // size) if decay else 1_000_000
-    state, (_, frozen) = initial_state(flow, phase), trainable(flow, phase.trains)
+    parameters, frozen = players(key, flow, phase)
+    state = initial_state(parameters, phase)
     for epoch in range(epochs):
         state, _ = run_epoch(state, frozen, phase, total, data, None, jr.fold_in(key, epoch))
-    return eqx.combine(state.parameters, frozen)
+    return eqx.combine(state.parameters, frozen).flow
 
 
 def _unrolled(flow: Flow, batch: Batch) -> Supervised | None:

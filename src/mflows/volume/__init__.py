@@ -4,6 +4,7 @@ from mflows.volume.auto import Auto
 from mflows.volume.complement import Complement
 from mflows.volume.determinant import Determinant
 from mflows.volume.exact import Exact
+from mflows.volume.intractable import Intractable
 from mflows.volume.volume import Volume
 
-__all__ = ["Auto", "Complement", "Determinant", "Exact", "Volume"]
+__all__ = ["Auto", "Complement", "Determinant", "Exact", "Intractable", "Volume"]

@@ -1,0 +1,56 @@
+r"""The encoder of a variational autoencoder:  q(u | x, theta) = N(m(x, theta), s(x, theta)^2)."""
+
+import equinox as eqx
+import jax
+import jax.random as jr
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from mflows.nets.skip import SkipMLP
+
+
+class GaussianEncoder(eqx.Module):
+    """Mean and scale of latent coordinates, given a point. Called, it returns the mean.
+
+    Args:
+        key: Random key for the initial weights.
+        in_size: Number of features D.
+        out_size: Number of latent coordinates n.
+        cond_size: Number of components of the condition theta, ``None`` for none.
+        width: Width of every hidden layer.
+        blocks: Number of residual blocks of two layers each.
+    """
+
+    mean: SkipMLP
+    spread: SkipMLP
+    in_size: int
+    out_size: int
+    cond_size: int | None
+
+    def __init__(
+        self,
+        key: PRNGKeyArray,
+        in_size: int,
+        out_size: int,
+        *,
+        cond_size: int | None = None,
+        width: int = 64,
+        blocks: int = 2,
+    ):
+        mean_key, spread_key = jr.split(key)
+        given = {"cond_size": cond_size, "width": width, "blocks": blocks}
+        self.mean = SkipMLP(mean_key, in_size, out_size, **given)
+        self.spread = SkipMLP(spread_key, in_size, out_size, **given)
+        self.in_size = in_size
+        self.out_size = out_size
+        self.cond_size = cond_size
+
+    def __call__(
+        self, x: Float[Array, " in"], condition: Float[Array, " c"] | None = None
+    ) -> Float[Array, " out"]:
+        return self.mean(x, condition)
+
+    def scale(
+        self, x: Float[Array, " in"], condition: Float[Array, " c"] | None = None
+    ) -> Float[Array, " out"]:
+        """Standard deviations s > 0 of the latent coordinates."""
+        return jax.nn.softplus(self.spread(x, condition))
