@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from mflows.version import __version__
 
 if TYPE_CHECKING:
-    from mflows import charts, data, metrics, models, runs, simulators, training, volume
+    from mflows import charts, data, inference, metrics, models, runs, simulators, training, volume
     from mflows.estimator import ManifoldFlow
     from mflows.flow import Flow
     from mflows.saving import load, save
@@ -25,6 +25,7 @@ __all__ = [
     "charts",
     "data",
     "fit",
+    "inference",
     "load",
     "metrics",
     "models",

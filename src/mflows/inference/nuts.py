@@ -1,0 +1,88 @@
+r"""The No-U-Turn sampler (Hoffman & Gelman 2014, arXiv 1111.4246), by BlackJAX.
+
+Hamiltonian trajectories in the unconstrained coordinates of the prior, followed until they turn
+back. Warmup adapts step size and (dense) mass matrix in windows, for each chain by itself.
+"""
+
+from collections.abc import Callable
+
+import blackjax
+import equinox as eqx
+import jax
+import jax.random as jr
+from blackjax.adaptation.base import get_filter_adapt_info_fn
+from blackjax.mcmc.nuts import build_kernel
+from flowjax.distributions import AbstractDistribution
+from jaxtyping import ArrayLike, PRNGKeyArray
+
+from mflows.flow import Flow
+from mflows.inference.chains import Draws, Posterior, collected, starting_points
+from mflows.inference.posterior import LogPosterior, log_posterior
+from mflows.simulators import HasLogProb
+
+
+def nuts(
+    key: PRNGKeyArray,
+    model: Flow | HasLogProb,
+    x: ArrayLike,
+    prior: AbstractDistribution,
+    *,
+    chains: int = 4,
+    draws: int = 1250,
+    warmup: int = 500,
+    target_acceptance: float = 0.8,
+) -> Posterior:
+    """Sample the posterior of theta given observed points ``x``.
+
+    Args:
+        key: Random key.
+        model: A flow with a condition, or anything with ``log_prob(x, theta)``, such as a
+            simulator that knows its likelihood. Must be differentiable in theta.
+        x: Observed points, shape (m, *shape), independent given theta.
+        prior: FlowJAX distribution of shape (k,). Keep it within the range of theta on which a
+            flow was trained.
+        chains: Number of chains; they run side by side.
+        draws: Draws kept of each chain.
+        warmup: Steps of adaptation before them.
+        target_acceptance: Acceptance probability at which the step size aims.
+
+    Returns:
+        The samples, shape (chains, draws, k), with their diagnostics.
+
+    Raises:
+        ValueError: For shapes that do not fit, or a log posterior that is not finite.
+
+    Warns:
+        SamplingWarning: If the chains have not converged; it says what to do.
+    """
+    target = log_posterior(model, x, prior)
+    start_key, key = jr.split(key)
+    starts = starting_points(start_key, target, chains)
+    keys = jr.split(key, chains)
+    return collected(target, _run(keys, starts, target, warmup, draws, target_acceptance))
+
+
+@eqx.filter_jit
+def _run(keys, starts, target: LogPosterior, warmup: int, draws: int, target_acceptance: float):
+    adapt: Callable = blackjax.window_adaptation(
+        blackjax.nuts,
+        target.unconstrained,
+        is_mass_matrix_diagonal=False,
+        target_acceptance_rate=target_acceptance,
+        adaptation_info_fn=get_filter_adapt_info_fn(),
+    ).run
+    kernel: Callable = build_kernel()
+
+    def chain(key, z):
+        warmup_key, key = jr.split(key)
+        (state, tuned), _ = adapt(warmup_key, z, warmup)
+        tuned = tuned["step_size"], tuned["inverse_mass_matrix"]
+
+        def step(state, key):
+            state, info = kernel(key, state, target.unconstrained, *tuned)
+            kept = state.position, state.logdensity, info.acceptance_rate, info.is_divergent
+            return state, Draws(*kept)
+
+        return jax.lax.scan(step, state, jr.split(key, draws))[1]
+
+    return jax.vmap(chain)(keys, starts)
