@@ -14,7 +14,7 @@ import pytest
 from tests import tiny
 
 from mflows import runs
-from mflows.data import DataError
+from mflows.data import DataError, load
 from mflows.experiments.trained import mark
 from mflows.experiments.trained import trained as experiment_run
 from mflows.saving import LoadError
@@ -100,7 +100,7 @@ def test_changed_or_missing_data_are_noticed(trained, tmp_path):
             {"recipe": "magic"},
             "Expected a recipe of 'm-flow' out of manifold-then-density, .*got 'magic'",
         ),
-        ({"recipe": "maximum-likelihood"}, "of 'm-flow' out of .*; got 'maximum-likelihood'"),
+        ({"model": "af", "recipe": "scandal"}, "of 'af' out of maximum-likelihood; got 'scandal'"),
         ({"settings": {"depth": 3}}, "Expected settings of 'm-flow' out of .*chart_layers"),
         ({"settings": {"width": 2.5}}, "Expected width to be of type int; got 2.5"),
         ({"settings": {"width": 0}}, "Expected width > 0"),
@@ -237,3 +237,16 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
         runs.open_run(tmp_path)
     with pytest.raises(LoadError, match="does not exist"):
         runs.open_run(tmp_path / "gone")
+
+
+@pytest.mark.parametrize(("recipe", "size"), [(None, 100), ("optimal-transport", 1000)])
+def test_the_batch_size_is_the_recipe_s_own_unless_given(table, recipe, size):
+    config = tiny.config(table, recipe=recipe)
+    assert config.resolved(60).batch_size == size
+    assert replace(config, batch_size=7).resolved(60).batch_size == 7
+
+
+def test_maximum_likelihood_of_a_learned_manifold_warns(table):
+    config = tiny.config(table, recipe="maximum-likelihood").resolved(60)
+    with pytest.warns(UserWarning, match="does not determine a learned manifold"):
+        config.setup(load(table))

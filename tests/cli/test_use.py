@@ -111,12 +111,16 @@ def test_data(command, tmp_path):
         result = command("data", "polynomial-surface", "--events", 50, "--seed", 3, "--out", out)
         assert result.exit_code == 0, result.output
     with np.load(tmp_path / "a.npz") as a, np.load(tmp_path / "b.npz") as b:
-        assert set(a) == {"x", "theta", "names", "log_prob"}
+        assert set(a) == {"x", "theta", "names", "log_prob", "joint_score"}
         assert (a["x"] == b["x"]).all()
         surface = simulators.named("polynomial-surface")
         np.testing.assert_allclose(a["log_prob"], surface.log_prob(a["x"], a["theta"]))
         assert np.asarray(surface.distance(a["x"])).max() < 1e-9
-    assert load(tmp_path / "a.npz", condition=["theta"]).cond_shape == (1,)
+        joint_score = a["joint_score"]
+    loaded = load(tmp_path / "a.npz", condition=["theta"])
+    assert loaded.cond_shape == (1,)
+    assert (loaded.joint_score == joint_score).all()
+    assert load(tmp_path / "a.npz").joint_score is None
     for suffix in ("csv", "npy"):
         out = tmp_path / f"a.{suffix}"
         assert command("data", "polynomial-surface", "-n", 50, "--out", out).exit_code == 0

@@ -9,7 +9,15 @@ import pytest
 from scipy.stats import chisquare, kstest
 from sklearn.preprocessing import PolynomialFeatures
 
-from mflows.simulators import HasDistance, HasLogProb, PolynomialSurface, Simulator, named, names
+from mflows.simulators import (
+    HasDistance,
+    HasJointScore,
+    HasLogProb,
+    PolynomialSurface,
+    Simulator,
+    named,
+    names,
+)
 
 SURFACE = PolynomialSurface()
 
@@ -215,11 +223,41 @@ def test_wrong_shapes():
 
 
 def test_named():
-    assert names() == ("polynomial-surface",)
+    assert "polynomial-surface" in names()
     simulator = named("polynomial-surface")
     assert isinstance(simulator, PolynomialSurface)
-    for capability in (Simulator, HasLogProb, HasDistance):
+    for capability in (Simulator, HasLogProb, HasDistance, HasJointScore):
         assert isinstance(simulator, capability)
         assert not isinstance(object(), capability)
-    with pytest.raises(ValueError, match="out of: polynomial-surface; got 'torus'"):
+    with pytest.raises(ValueError, match="out of: .*polynomial-surface.*; got 'torus'"):
         named("torus")
+
+
+def test_joint_scores_are_those_of_point_and_component():
+    theta = jnp.linspace(-1, 1, 400)[:, None]
+    x, score = SURFACE.simulate_with_joint_score(jr.key(6), theta)
+    assert (x == SURFACE.simulate(jr.key(6), theta)).all()
+    narrow = np.asarray(score[:, 0]) != 0
+    assert narrow.mean() == pytest.approx(0.4, abs=0.1)
+    z = SURFACE.unembed(x)
+
+    def log_joint(theta, z):
+        width = 0.6 + 0.4 * theta[0]
+        return -jnp.sum((z - jnp.array([-1.0, 1.0])) ** 2) / (2 * width**2) - 2 * jnp.log(width)
+
+    expected = jax.vmap(jax.grad(log_joint))(theta, z)
+    np.testing.assert_allclose(score[narrow], expected[narrow], atol=tolerance(1e-9, 1e-3))
+
+
+def test_the_mean_of_joint_scores_is_the_score():
+    count = 100_000
+    theta = jnp.full((count, 1), 0.3)
+    x, score = SURFACE.simulate_with_joint_score(jr.key(7), theta)
+    truth = jax.vmap(jax.grad(SURFACE.log_prob, argnums=1))(x[:5000], theta[:5000])[:, 0]
+    z, score = np.asarray(SURFACE.unembed(x)), np.asarray(score)[:, 0]
+    # E[t | x] is the score: t minus it has mean 0 wherever one looks.
+    rest = score[:5000] - np.asarray(truth)
+    for seen in (z[:5000, 0] > 0, z[:5000, 0] < -1, np.abs(z[:5000, 1] - 1) < 0.5):
+        error = rest[seen].std() / np.sqrt(seen.sum())
+        assert abs(rest[seen].mean()) < 4 * error
+    assert score.mean() == pytest.approx(0, abs=4 * score.std() / np.sqrt(count))

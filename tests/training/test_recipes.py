@@ -16,7 +16,7 @@ from tests.registry import SMALL, coupling, key, turned
 import mflows as mf
 from mflows.charts import Pad, Placement, placement_of
 from mflows.models import rebuild
-from mflows.training import Batch, Phase
+from mflows.training import Batch, LatentScandal, Phase
 from mflows.training.checkpoint import checkpoint_path
 from mflows.training.objectives import ReconstructionAndLikelihood
 
@@ -158,9 +158,18 @@ def test_recipes_split_their_epochs(epochs):
     (turns,) = mf.recipes.alternating(epochs)
     assert turns.rounds == max(epochs // 2, 1)
     assert sum(phase.epochs for phase in mf.recipes.simultaneous(epochs)) == max(epochs, 3)
-    (whole,) = mf.recipes.maximum_likelihood(epochs)
-    assert whole.epochs == epochs
-    assert set(whole.trains) == {"chart", "latent"}
+    for recipe in (mf.recipes.maximum_likelihood, mf.recipes.optimal_transport):
+        (whole,) = recipe(epochs)
+        assert whole.epochs == epochs
+        assert set(whole.trains) == {"chart", "latent"}
+    (turns,) = mf.recipes.alternating_optimal_transport(epochs, batch_size=500)
+    assert turns.rounds == max(epochs // 2, 1)
+    assert [phase.trains for phase in turns.phases] == [("chart", "latent"), ("latent",)]
+    assert [phase.batch_size for phase in turns.phases] == [500, 50]
+    assert [phase.epochs for phase in turns.phases] == [1, 1]
+    scandal = mf.recipes.scandal(epochs, weight=3.0)
+    assert [phase.epochs for phase in scandal] == [manifold.epochs, unrolled.epochs, density.epochs]
+    assert scandal[-1].objective == LatentScandal(3.0)
 
 
 @pytest.mark.parametrize(

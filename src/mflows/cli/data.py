@@ -12,7 +12,7 @@ def data(
         str,
         typer.Argument(
             metavar="SIMULATOR",
-            help="Name of the simulator: polynomial-surface.",
+            help="Name of the simulator: lorenz or polynomial-surface.",
             show_default=False,
         ),
     ],
@@ -22,8 +22,9 @@ def data(
 ) -> None:
     """Draw points from a simulator, each at its own parameters theta from the prior.
 
-    A .npz or .h5 file holds x, names, theta and, where the simulator knows it, log_prob: the exact
-    log density of each point. A .csv or .parquet file has the columns of x and theta.
+    A .npz or .h5 file holds x, names, theta and, where the simulator knows them, log_prob, the
+    exact log density of each point, and joint_score, for training by SCANDAL. A .csv or .parquet
+    file has the columns of x and theta. Simulators without parameters have no theta.
 
     **Example**
 
@@ -43,9 +44,13 @@ def data(
     theta = source.prior.sample(theta_key, (events,))
     x = source.simulate(key, theta)
     suffix = out.suffix.lower()
-    more = {} if suffix == ".npy" else {"theta": np.asarray(theta)}
-    if suffix in (".npz", ".h5", ".hdf5") and isinstance(source, simulators.HasLogProb):
-        more["log_prob"] = np.asarray(source.log_prob(x, theta))
+    more = {"theta": np.asarray(theta)} if theta.shape[1] and suffix != ".npy" else {}
+    if suffix in (".npz", ".h5", ".hdf5"):
+        if isinstance(source, simulators.HasLogProb):
+            more["log_prob"] = np.asarray(source.log_prob(x, theta))
+        if isinstance(source, simulators.HasJointScore):
+            scored = source.simulate_with_joint_score(key, theta)
+            more["joint_score"] = np.asarray(scored.joint_score)
     names = [f"x{i}" for i in range(x.shape[1])]
     save_array(out, np.asarray(x), names, more=more)
     print(f"Wrote {events:,} points to {out}.")

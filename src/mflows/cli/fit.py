@@ -33,8 +33,9 @@ def fit(
     recipe: Annotated[
         str | None,
         typer.Option(
-            help="How to train: for m-flow manifold-then-density (the default), alternating or "
-            "simultaneous; for af maximum-likelihood.",
+            help="How to train: for m-flow manifold-then-density (the default), alternating, "
+            "simultaneous, scandal, optimal-transport, alternating-optimal-transport or "
+            "maximum-likelihood; for af maximum-likelihood.",
         ),
     ] = None,
     condition: Annotated[
@@ -46,7 +47,10 @@ def fit(
             help="Passes over the data, shared by the phases. [default: 50, more for small data]"
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Points per step.")] = 100,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Points per step. [default: 100; with optimal transport 1000]"),
+    ] = None,
     learning_rate: Annotated[
         float,
         typer.Option(help="Learning rate; each phase of the recipe scales it."),

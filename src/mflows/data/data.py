@@ -59,12 +59,15 @@ class Data:
         condition: Conditions (theta), float array of shape (N, C), or None.
         names: Names of the D columns of ``x``; by default x0, x1, ...
         condition_names: Names of the C columns of ``condition``; by default theta0, theta1, ...
+        joint_score: What a simulator knows of each point, grad_theta log p(x, z | theta) with its
+            latent variables z, float array of shape (N, C), or None.
     """
 
     x: np.ndarray
     condition: np.ndarray | None = None
     names: tuple[str, ...] = ()
     condition_names: tuple[str, ...] = ()
+    joint_score: np.ndarray | None = None
 
     def __post_init__(self):
         x, names = _matrix("x", self.x, self.names, "x")
@@ -80,11 +83,21 @@ class Data:
             raise DataError(
                 f"Expected no condition_names without a condition; got {listed(condition_names)}."
             )
+        joint_score = self.joint_score
+        if joint_score is not None:
+            joint_score = as_float(joint_score)
+            expected = None if condition is None else condition.shape
+            if joint_score.shape != expected:
+                raise DataError(
+                    f"Expected a joint score of the shape of the condition, {expected}; got "
+                    f"{joint_score.shape}."
+                )
+            check_finite("joint_score", joint_score, condition_names)
         every = names + condition_names
         repeated = [name for name in dict.fromkeys(every) if every.count(name) > 1]
         if repeated:
             raise DataError(f"Expected every column once; got twice or more: {listed(repeated)}.")
-        fields = {"x": x, "condition": condition, "names": names}
+        fields = {"x": x, "condition": condition, "names": names, "joint_score": joint_score}
         for field, value in {**fields, "condition_names": condition_names}.items():
             object.__setattr__(self, field, value)
 
@@ -105,8 +118,10 @@ class Data:
         """Take rows (an integer, slice, mask or array of integers), still a `Data`."""
         if isinstance(rows, int | np.integer):
             rows = [rows]
-        condition = None if self.condition is None else self.condition[rows]
-        return type(self)(self.x[rows], condition, self.names, self.condition_names)
+        condition, joint_score = (
+            None if array is None else array[rows] for array in (self.condition, self.joint_score)
+        )
+        return type(self)(self.x[rows], condition, self.names, self.condition_names, joint_score)
 
     def split(self, fraction: float, seed: int) -> Split:
         """Hold out a random ``fraction`` of the rows, the same ones for the same seed.

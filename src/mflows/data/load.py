@@ -32,8 +32,9 @@ def load(
     ``.npz`` and ``.h5`` files x is the array ``x`` (or the only two-dimensional array), ``names``
     may name its columns, and any other array of N rows may serve as condition: an array ``theta``
     of shape (N,) as ``theta``, one of shape (N, C) as ``theta``, or ``theta0``, ``theta1``, ... in
-    part. Columns without names are x0, x1, ... The unnamed row index that pandas writes into csv
-    files is left out. float32 stays float32, all other numbers become float64.
+    part. An array ``joint_score`` with as many columns as the condition is the joint score.
+    Columns without names are x0, x1, ... The unnamed row index that pandas writes into csv files is
+    left out. float32 stays float32, all other numbers become float64.
 
     Args:
         path: A .npy, .npz, .csv, .parquet, .h5 or .hdf5 file. Pickled objects are never loaded.
@@ -72,7 +73,9 @@ def load(
             f"{table.source}: expected a condition that varies; got constant {plural(which)}. "
             f"Leave them out of the condition."
         )
-    return Data(x, theta, names, chosen)
+    score = table.groups.get("joint_score", ())
+    known = theta is not None and len(score) == len(chosen) and score != chosen
+    return Data(x, theta, names, chosen, table.take(score) if known else None)
 
 
 def load_like(

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, NamedTuple
@@ -18,6 +19,9 @@ RECIPES: dict[str, Callable[..., Sequence[Phase | Alternate]]] = {
     "manifold-then-density": recipes.manifold_then_density,
     "alternating": recipes.alternating,
     "simultaneous": recipes.simultaneous,
+    "scandal": recipes.scandal,
+    "optimal-transport": recipes.optimal_transport,
+    "alternating-optimal-transport": recipes.alternating_optimal_transport,
     "maximum-likelihood": recipes.maximum_likelihood,
     "relaxed-injective": recipes.relaxed_injective,
     "variational": recipes.variational,
@@ -33,8 +37,21 @@ class Model(NamedTuple):
 
 
 MODELS = {
-    "m-flow": Model(models.m_flow, ("manifold-then-density", "alternating", "simultaneous")),
-    "me-flow": Model(models.me_flow, ("manifold-then-density", "alternating", "simultaneous")),
+    "m-flow": Model(
+        models.m_flow,
+        (
+            "manifold-then-density",
+            "alternating",
+            "simultaneous",
+            "scandal",
+            "optimal-transport",
+            "alternating-optimal-transport",
+            "maximum-likelihood",
+        ),
+    ),
+    "me-flow": Model(
+        models.me_flow, ("manifold-then-density", "alternating", "simultaneous", "scandal")
+    ),
     "pae": Model(models.pae, ("manifold-then-density", "alternating")),
     "ripf": Model(models.ripf, ("relaxed-injective",)),
     "vae": Model(models.vae, ("variational",)),
@@ -129,7 +146,7 @@ class Config:
         condition: Names of the columns that are the condition theta.
         drop_constant: Leave out columns that hold one value only.
         epochs: Passes over the data, shared by the phases; ``None`` is enough.
-        batch_size: Points per step.
+        batch_size: Points per step; ``None`` is the recipe's own.
         learning_rate: Learning rate; each phase of ``mflows.recipes`` scales it.
         validation_fraction: Part of the rows held out, for the choice of the best epoch.
         seed: Seed of the split, the initial weights and the order of points.
@@ -147,7 +164,7 @@ class Config:
     condition: tuple[str, ...] = ()
     drop_constant: bool = False
     epochs: int | None = None
-    batch_size: int = 100
+    batch_size: int | None = None
     learning_rate: float = 1e-3
     validation_fraction: float = 0.1
     seed: int = 0
@@ -181,8 +198,10 @@ class Config:
     def resolved(self, points: int) -> "Config":
         """The config with every default filled in, given the number of training points."""
         recipe = self.recipe or check_model(self.model).recipes[0]
-        epochs = self.epochs or recipes.epochs_for(points, self.batch_size)
-        return replace(self, recipe=recipe, epochs=epochs)
+        own = inspect.signature(RECIPES[recipe]).parameters["batch_size"].default
+        size = self.batch_size or own
+        epochs = self.epochs or recipes.epochs_for(points, size)
+        return replace(self, recipe=recipe, batch_size=size, epochs=epochs)
 
     def setup(self, data: Data) -> Setup:
         """The untrained flow, the phases and the key, for a resolved config.
@@ -199,6 +218,13 @@ class Config:
                     "the manifold (--latent-dim on the command line); got none."
                 )
             arguments["latent_dim"] = check_latent_dim(data, self.latent_dim)
+            if self.model == "m-flow" and self.recipe == "maximum-likelihood":
+                warnings.warn(
+                    "Maximum likelihood does not determine a learned manifold: it may leave the "
+                    "data while the likelihood rises. Read the reconstruction error, or take "
+                    "another recipe.",
+                    stacklevel=2,
+                )
         elif self.latent_dim not in (None, *data.shape):
             raise ValueError(
                 f"Expected no latent dimension for the model {self.model!r}, whose density is on "

@@ -1,19 +1,29 @@
 """Simulators with known truth, by name."""
 
+from mflows.simulators.lorenz import Lorenz
 from mflows.simulators.polynomial_surface import OutOfDistribution, PolynomialSurface
-from mflows.simulators.simulator import HasDistance, HasLogProb, Simulator
+from mflows.simulators.simulator import (
+    HasDistance,
+    HasJointScore,
+    HasLogProb,
+    Scored,
+    Simulator,
+)
 
 __all__ = [
     "HasDistance",
+    "HasJointScore",
     "HasLogProb",
+    "Lorenz",
     "OutOfDistribution",
     "PolynomialSurface",
+    "Scored",
     "Simulator",
     "named",
     "names",
 ]
 
-_SIMULATORS = {"polynomial-surface": PolynomialSurface}
+_SIMULATORS = {"lorenz": Lorenz, "polynomial-surface": PolynomialSurface}
 
 
 def names() -> tuple[str, ...]:

@@ -23,6 +23,7 @@ from flowjax.distributions import Uniform
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from mflows.simulators.nearest import nearest_on_graph
+from mflows.simulators.simulator import Scored
 
 DEGREE = 5
 # In the order 1, z0, z1, z0^2, z0 z1, z1^2, ... of scikit-learn's PolynomialFeatures.
@@ -93,6 +94,15 @@ class PolynomialSurface(eqx.Module):
     @eqx.filter_jit
     def simulate(self, key: PRNGKeyArray, theta: ArrayLike) -> Float[Array, "... 3"]:
         """Draw one point on the surface for every theta."""
+        return self.simulate_with_joint_score(key, theta).x
+
+    @eqx.filter_jit
+    def simulate_with_joint_score(self, key: PRNGKeyArray, theta: ArrayLike) -> Scored:
+        """The points of ``simulate``, with the score of z and its mixture component.
+
+        theta sets the width s of the second component alone: there the score is
+        (|z - mean|^2 / s^2 - 2) (ds / dtheta) / s, for a point of the first component it is 0.
+        """
         theta = _points("theta", theta, 1)
         batch = theta.shape[:-1]
         key_component, key_normal = jr.split(key)
@@ -100,7 +110,10 @@ class PolynomialSurface(eqx.Module):
         means = jnp.array(MEANS)
         mean = jnp.where(narrow, means[1], means[0])
         width = jnp.where(narrow, 0.6 + 0.4 * theta, WIDE)
-        return self.embed(mean + width * jr.normal(key_normal, (*batch, 2)))
+        standard = jr.normal(key_normal, (*batch, 2))
+        growth = jnp.where(narrow, 0.4 / width, 0.0)
+        score = growth * (jnp.sum(standard**2, axis=-1, keepdims=True) - 2)
+        return Scored(self.embed(mean + width * standard), score)
 
     def ood(self, key: PRNGKeyArray, n: int) -> OutOfDistribution:
         """Draw ``n`` points at theta = 0, and the same with noise N(0, 0.1^2 I_3) added."""

@@ -2,13 +2,14 @@
 
 A simulator draws data ``x ~ p(x | theta)`` for parameters ``theta`` with a prior. Some know more
 about their own truth, which a test or a benchmark can ask for with ``isinstance``: the exact
-density on the manifold (`HasLogProb`) or the distance to it (`HasDistance`).
+density on the manifold (`HasLogProb`), the distance to it (`HasDistance`), or the joint score of
+each draw (`HasJointScore`).
 
 All methods broadcast over leading axes as NumPy does: ``theta`` has shape ``(..., k)``, ``x`` has
 shape ``(..., D)``.
 """
 
-from typing import Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from flowjax.distributions import AbstractDistribution
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
@@ -43,4 +44,26 @@ class HasDistance(Protocol):
 
     def distance(self, x: ArrayLike) -> Float[Array, "..."]:
         """Euclidean distance of ``x`` to the nearest point of the manifold."""
+        ...
+
+
+class Scored(NamedTuple):
+    """Points with what their simulator knows of how they came to be.
+
+    Attributes:
+        x: Points, shape (..., D).
+        joint_score: grad_theta log p(x, z | theta) of each, with the simulator's latent variables
+            z, shape (..., k). Its mean over draws that give the same x is the score of x.
+    """
+
+    x: Float[Array, "... D"]
+    joint_score: Float[Array, "... k"]
+
+
+@runtime_checkable
+class HasJointScore(Protocol):
+    """Knows how likely each draw, latent variables included, would be at other parameters."""
+
+    def simulate_with_joint_score(self, key: PRNGKeyArray, theta: ArrayLike) -> Scored:
+        """The points of ``simulate`` for the same key, and the joint score of each."""
         ...

@@ -8,15 +8,20 @@ from mflows.training.objectives import (
     Reconstruction,
 )
 from mflows.training.phase import Alternate, Batch, Phase
+from mflows.training.scandal import LatentScandal, Scandal
+from mflows.training.transport import SinkhornDivergence
 
 __all__ = [
     "Alternate",
     "Batch",
     "Fitted",
     "LatentNegativeLogLikelihood",
+    "LatentScandal",
     "NegativeLogLikelihood",
     "Phase",
     "Reconstruction",
+    "Scandal",
+    "SinkhornDivergence",
     "TrainingDiverged",
     "fit",
     "recipes",

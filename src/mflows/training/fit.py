@@ -241,8 +241,9 @@ def _batch(flow: Flow, data: Data) -> Batch:
             f"Expected data of shape {flow.shape} with condition {flow.cond_shape} for this flow; "
             f"got {data.shape} with condition {data.cond_shape}."
         )
-    condition = None if flow.cond_shape is None else jnp.asarray(data.condition, dtype=float)
-    return Batch(jnp.asarray(data.x, dtype=float), condition)
+    given = (None, None) if flow.cond_shape is None else (data.condition, data.joint_score)
+    condition, joint_score = (None if a is None else jnp.asarray(a, dtype=float) for a in given)
+    return Batch(jnp.asarray(data.x, dtype=float), condition, joint_score)
 
 
 def _alternating(group: Phase | Alternate, points: int) -> Alternate:

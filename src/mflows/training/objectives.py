@@ -61,7 +61,8 @@ class AnchoredReconstruction:
 
     def prepare(self, flow, batch: Batch) -> Supervised:
         """Note the coordinates that the data have now."""
-        return Supervised(*batch, flow.encode(batch.x, batch.condition))
+        u = flow.encode(batch.x, batch.condition)
+        return Supervised(batch.x, batch.condition, u)
 
     def __call__(self, flow, batch: Supervised, key):
         points = Batch(batch.x, batch.condition)

@@ -10,10 +10,14 @@ from mflows.flow import Flow
 
 
 class Batch(NamedTuple):
-    """Points and their conditions, as objectives see them; the leading axis runs over points."""
+    """Points and their conditions, as objectives see them; the leading axis runs over points.
+
+    ``joint_score`` has the shape of ``condition``, where a simulator knows it.
+    """
 
     x: Array
     condition: Array | None
+    joint_score: Array | None = None
 
 
 class Supervised(NamedTuple):

@@ -13,7 +13,9 @@ from mflows.training.objectives import (
 )
 from mflows.training.phase import Alternate, Phase
 from mflows.training.relaxed_injective import RelaxedInjective
+from mflows.training.scandal import WEIGHT, LatentScandal
 from mflows.training.start import is_flat, is_rolled, place_chart, place_latent, unroll
+from mflows.training.transport import SinkhornDivergence
 from mflows.training.variational import NegativeEvidenceLowerBound
 
 LEAST_EPOCHS, MOST_EPOCHS, STEPS = 25, 1000, 5000
@@ -145,6 +147,76 @@ def simultaneous(
     ]
 
 
+def scandal(
+    epochs: int = 50,
+    *,
+    batch_size: int = 100,
+    learning_rate: float = 1e-3,
+    patience: int | None = None,
+    weight: float = WEIGHT,
+) -> list[Phase]:
+    """Sequential M/D training whose density also learns from a simulator's joint score.
+
+    The data need a ``joint_score``; the manifold must not depend on theta. See
+    ``mflows.training.scandal``.
+
+    Args:
+        epochs: Passes over the data, shared by the two phases.
+        batch_size: Points per step.
+        learning_rate: As for ``manifold_then_density``.
+        patience: As for ``manifold_then_density``.
+        weight: Weight of the mean squared error of the score.
+    """
+    *manifold, density = manifold_then_density(
+        epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience
+    )
+    return [*manifold, replace(density, objective=LatentScandal(weight))]
+
+
+def optimal_transport(
+    epochs: int = 50, *, batch_size: int = 1000, learning_rate: float = 1e-3
+) -> list[Phase]:
+    """Chart and density together by optimal transport (Brehmer & Cranmer 2020, sec. 3.2).
+
+    Minimises the Sinkhorn divergence between samples of the flow and data; needs neither encoder
+    nor likelihood, but large batches. The manifold comes out less sharp than by reconstruction.
+
+    Args:
+        epochs: Passes over the data.
+        batch_size: Points per step, and samples compared with them.
+        learning_rate: Peak learning rate.
+    """
+    return [
+        Phase(
+            SinkhornDivergence(),
+            ("chart", "latent"),
+            epochs,
+            name="transport",
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            start=place_chart,
+        )
+    ]
+
+
+def alternating_optimal_transport(
+    epochs: int = 50, *, batch_size: int = 1000, learning_rate: float = 1e-3
+) -> list[Alternate]:
+    """In turn an epoch of optimal transport and one of maximum likelihood of the density alone.
+
+    Args:
+        epochs: Passes over the data, shared by the two phases.
+        batch_size: Points per step of optimal transport; the density takes a tenth of it.
+        learning_rate: Peak learning rate of both.
+    """
+    (transport,) = optimal_transport(2, batch_size=batch_size, learning_rate=learning_rate)
+    density = manifold_then_density(
+        2, batch_size=max(batch_size // 10, 1), learning_rate=learning_rate
+    )[-1]
+    turns = (replace(transport, epochs=1), replace(density, start=None))
+    return [Alternate(turns, rounds=max(epochs // 2, 1))]
+
+
 def _patience(given: int | None, epochs: int) -> int:
     return max(epochs // 5, 25) if given is None else given
 
@@ -159,7 +231,8 @@ def maximum_likelihood(
     """Maximise the likelihood of chart and latent density together.
 
     The recipe for ambient flows (n = D) and prescribed manifolds. On a *learned* manifold with
-    n < D it is ill-posed: many manifolds fit equally well.
+    n < D it is ill-posed: many manifolds fit equally well or better than the data's own. It is
+    there to show that (``mflows experiment ill-posed-likelihood``).
 
     Args:
         epochs: Passes over the data.
