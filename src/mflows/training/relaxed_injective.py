@@ -45,4 +45,5 @@ def bound(flow, batch: Batch, key):
         stretch = flow.latent_dim * jnp.log(jnp.linalg.norm(tangent))
         return flow.latent_log_prob(u, condition) - stretch
 
-    return jax.vmap(of_point)(*batch, jr.split(key, batch.x.shape[0]))
+    keys = jr.split(key, batch.x.shape[0])
+    return jax.vmap(of_point)(batch.x, batch.condition, keys)
