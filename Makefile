@@ -5,7 +5,7 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check robustness benchmark clean
+.PHONY: demo test check robustness benchmark tables clean
 
 demo: $(VENV)/installed
 	$(BIN)/mflows experiment polynomial-surface --models m-flow,af --jobs 2 --out runs/demo --overwrite
@@ -21,6 +21,9 @@ check: $(VENV)/installed-dev
 
 robustness: $(VENV)/installed
 	$(BIN)/mflows experiment rolled-shapes --seeds 10 --jobs 2 --out runs/rolled-shapes
+
+tables: $(VENV)/installed
+	$(BIN)/mflows tables runs --out docs/results
 
 benchmark: $(VENV)/installed
 	$(PIP) -e .[benchmarks]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from importlib import import_module
+from types import ModuleType
 
 _FILES = {
     "digits": "digits",
@@ -22,6 +23,11 @@ def named(name: str) -> Callable[..., None]:
     to train, the number of seeds, whether to run a short version, how many trainings run side by
     side, and whether to train again what has been trained before.
     """
+    return module(name).run
+
+
+def module(name: str) -> ModuleType:
+    """The module of an experiment; ``ValueError`` lists the names there are."""
     if name not in _FILES:
         raise ValueError(f"Expected an experiment out of: {', '.join(names())}; got {name!r}.")
-    return import_module(f"mflows.experiments.{_FILES[name]}").run
+    return import_module(f"mflows.experiments.{_FILES[name]}")

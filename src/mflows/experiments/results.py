@@ -1,0 +1,98 @@
+"""Tables of results as Markdown, from the ``results.json`` that experiments leave behind.
+
+For every system the median and the worst of its seeds, then every seed: a run that failed stays in
+the table as failed, and its numbers count.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from statistics import mean, median
+from typing import Any
+
+from mflows.data import write_atomically
+from mflows.experiments import module, names
+
+HIGHER_IS_BETTER = ("auc", "elbo", "importance_weighted", "ess", "coverage_p")
+
+
+def write_tables(runs: Path, out: Path) -> list[Path]:
+    """Write ``NAME.md`` into ``out`` for every experiment with results in ``runs/NAME``."""
+    out.mkdir(parents=True, exist_ok=True)
+    written = []
+    for name in names():
+        path = runs / name / "results.json"
+        if path.is_file():
+            published = getattr(module(name), "PUBLISHED", None)
+            text = markdown(name, json.loads(path.read_text()), published)
+            write_atomically(out / f"{name}.md", text.encode())
+            written.append(out / f"{name}.md")
+    return written
+
+
+def markdown(
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    published: Mapping[str, Mapping[str, str]] | None = None,
+) -> str:
+    """Both tables of an experiment: of its systems, and of all its runs.
+
+    Args:
+        name: Title.
+        rows: One for each run. Texts but for ``status`` and ``commit`` name the system, whole
+            numbers the run; the others are metrics.
+        published: Published numbers of a system, by its first name and the metric.
+    """
+    keys = dict.fromkeys(key for row in rows for key in row if key not in ("status", "commit"))
+    kinds = {key: next(type(row[key]) for row in rows if key in row) for key in keys}
+    labels, counts, metrics = ([k for k in keys if kinds[k] is kind] for kind in (str, int, float))
+    groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault(tuple(row[label] for label in labels), []).append(row)
+
+    systems = []
+    for group, members in groups.items():
+        failed = sum(row.get("status", "finished") != "finished" for row in members)
+        count = f"{len(members)}" + (f", {failed} failed" if failed else "")
+        spreads = [_spread(k, [row[k] for row in members if k in row]) for k in metrics]
+        systems.append([*group, count, *spreads])
+        if known := (published or {}).get("".join(group[:1])):
+            systems.append(["*published*", *group[1:], "", *(known.get(k, "") for k in metrics)])
+    runs = [
+        [_text(row.get(k, "-")) for k in (*labels, *counts, *metrics)]
+        + [row.get("status", ""), str(row.get("commit") or "")[:7]]
+        for row in rows
+    ]
+    return "\n".join(
+        [
+            f"# {name}",
+            "",
+            "Median (mean; worst) of all runs of a system:",
+            "",
+            *_table([*labels, "runs", *metrics], systems),
+            "",
+            "Every run:",
+            "",
+            *_table([*labels, *counts, *metrics, "status", "commit"], runs),
+            "",
+        ]
+    )
+
+
+def _spread(metric: str, values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    higher = any(part in metric.lower() for part in HIGHER_IS_BETTER)
+    worst = min(values) if higher else max(values)
+    if len(values) == 1:
+        return _text(values[0])
+    return f"{_text(median(values))} ({_text(mean(values))}; {_text(worst)})"
+
+
+def _text(value: Any) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
+
+
+def _table(headers: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    lines = [headers, ["---"] * len(headers), *rows]
+    return [f"| {' | '.join(line)} |" for line in lines]

@@ -1,0 +1,44 @@
+"""Tables of results, from rows known in advance."""
+
+import json
+
+import pytest
+
+from mflows.experiments.results import markdown, write_tables
+
+ROWS = [
+    {"model": "a", "seed": 0, "error": 1.0, "auc": 0.9, "status": "finished", "commit": "abc" * 9},
+    {"model": "a", "seed": 1, "error": 3.0, "auc": 0.8, "status": "diverged", "commit": None},
+    {"model": "a", "seed": 2, "error": 1.5, "auc": 0.7, "status": "finished", "commit": None},
+    {"model": "b", "seed": 0, "auc": 0.5, "status": "finished", "commit": None},
+]
+
+
+def test_systems_have_median_mean_and_worst_and_every_run_a_row():
+    lines = markdown("An experiment", ROWS, {"a": {"auc": ".6"}}).splitlines()
+    assert "| model | runs | error | auc |" in lines
+    assert "| a | 3, 1 failed | 1.5 (1.83; 3) | 0.8 (0.8; 0.7) |" in lines  # least AUC is worst
+    assert "| *published* |  |  | .6 |" in lines
+    assert "| b | 1 | - | 0.5 |" in lines
+    assert "| a | 0 | 1 | 0.9 | finished | abcabca |" in lines
+    assert "| a | 1 | 3 | 0.8 | diverged |  |" in lines
+    assert "| b | 0 | - | 0.5 | finished |  |" in lines
+
+
+def test_tables_are_written_for_experiments_that_were_run(tmp_path):
+    (tmp_path / "runs" / "digits").mkdir(parents=True)
+    (tmp_path / "runs" / "other").mkdir()
+    for name in ("digits", "other"):
+        (tmp_path / "runs" / name / "results.json").write_text(json.dumps(ROWS))
+    written = write_tables(tmp_path / "runs", tmp_path / "docs")
+    assert written == [tmp_path / "docs" / "digits.md"]
+    assert written[0].read_text().startswith("# digits")
+
+
+def test_without_results_the_command_says_what_to_run(tmp_path):
+    from typer import BadParameter
+
+    from mflows.cli.tables import tables
+
+    with pytest.raises(BadParameter, match="found none. Run `mflows experiment NAME` first"):
+        tables(tmp_path, tmp_path / "out")
