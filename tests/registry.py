@@ -327,6 +327,11 @@ def ambient_flow(dim: int, **settings) -> mf.Flow:
     return furnished(mf.models.ambient_flow(key(8), (dim,), **settings))
 
 
+def fom(dim: int, manifold: str, **settings) -> mf.Flow:
+    flow = mf.models.fom(key(11), (dim,), manifold=manifold, **{**CIRCULAR, **settings})
+    return disturbed(flow, 0.2)
+
+
 def linear_flow() -> mf.Flow:
     return mf.Flow(CHARTS["plane in four dimensions"](), StandardNormal((2,)))
 
@@ -355,6 +360,8 @@ FLOWS: dict[str, Callable[[], mf.Flow]] = {
     "variational autoencoder": lambda: vae(1, 2),
     "generative adversarial network": lambda: gan(1, 2),
     "pseudo-invertible encoder": lambda: pie(1, 2),
+    "density on a sphere": lambda: fom(3, "sphere"),
+    "conditional density on a torus": lambda: fom(4, "torus", cond_shape=(2,)),
     "linear": linear_flow,
     "nested": nested_flow,
 }

@@ -7,6 +7,7 @@ _FILES = {
     "digits": "digits",
     "polynomial-surface": "polynomial_surface",
     "rolled-shapes": "rolled_shapes",
+    "sphere-targets": "sphere_targets",
 }
 
 
