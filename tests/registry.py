@@ -32,17 +32,35 @@ import mflows as mf
 from mflows.charts import (
     BijectionChart,
     Chart,
+    Circle,
+    CircularSpline,
     Encoded,
+    FunctionChart,
     Generator,
+    HasLogVolume,
     Pad,
     Placement,
+    Product,
     RationalQuadraticSpline,
+    Sphere,
+    Torus,
+    circular_spline_stack,
     place,
+    sphere_spline_stack,
     spline_coupling,
     spline_stack,
 )
 from mflows.nets import SkipMLP
-from mflows.volume import Auto, Complement, Determinant, Exact, Intractable, Volume
+from mflows.volume import (
+    Auto,
+    ClosedForm,
+    Complement,
+    Determinant,
+    Exact,
+    Intractable,
+    PartByPart,
+    Volume,
+)
 
 T = TypeVar("T")
 
@@ -143,6 +161,17 @@ def scanned(cond_dim: int | None = None) -> Scan:
     return disturbed(Scan(eqx.filter_vmap(layer)(jr.split(key(6), 3))))
 
 
+CIRCULAR = {"layers": 3, "width": 8, "bins": 4}
+
+
+def circular(dim: int, cond_dim: int | None = None) -> AbstractBijection:
+    return disturbed(circular_spline_stack(key(9), dim, cond_dim=cond_dim, **CIRCULAR), 0.5)
+
+
+def spherical(dim: int, cond_dim: int | None = None) -> AbstractBijection:
+    return disturbed(sphere_spline_stack(key(10), dim, cond_dim=cond_dim, **CIRCULAR), 0.5)
+
+
 LAYERS: dict[str, Callable[[], AbstractBijection]] = {
     "placement": lambda: placement(3),
     "permutation": lambda: turned(3),
@@ -154,6 +183,9 @@ LAYERS: dict[str, Callable[[], AbstractBijection]] = {
     "residual coupling": lambda: residual(),
     "residual coupling, conditional": lambda: residual(5, cond_dim=2),
     "spline of one coordinate, conditional": lambda: residual(1, cond_dim=2),
+    "coupling of circular splines": lambda: coupling(CircularSpline(4)),
+    "circular splines of three angles, conditional": lambda: circular(3, cond_dim=2),
+    "sphere splines in four dimensions, conditional": lambda: spherical(4, cond_dim=2),
     "scan": lambda: scanned(),
     "scan, conditional": lambda: scanned(cond_dim=2),
     "chain": lambda: Chain([coupling(Affine()), turned(3), coupling(Affine())]),
@@ -179,6 +211,22 @@ CHARTS: dict[str, Callable[[], Chart]] = {
     "LU splines in five dimensions": lambda: Pad(3, 5).then(stack(5, linear=True)),
     "affine couplings": lambda: Pad(2, 3).then(scanned()).then(placement(3)),
     "affine couplings, conditional": lambda: Pad(2, 3).then(scanned(2)).then(placement(3)),
+    "circle": Circle,
+    "torus": lambda: Torus(3),
+    "sphere": lambda: Sphere(2),
+    "three-sphere": lambda: Sphere(3),
+    "ellipsoid": lambda: Sphere(2).then(placement(3)),
+    "product": lambda: Product(Sphere(2), Circle(), CHARTS["curve in space"]()),
+    "parabola": lambda: FunctionChart(
+        lambda u: jnp.append(u, u**2), lambda x: x[:1], shape=(2,), latent_dim=1
+    ),
+    "conditional parabola": lambda: FunctionChart(
+        lambda u, theta: jnp.append(u, theta[0] * u**2),
+        lambda x, theta: x[:1],
+        shape=(2,),
+        latent_dim=1,
+        cond_shape=(2,),
+    ),
 }
 
 
@@ -199,15 +247,27 @@ FREE_CHARTS: dict[str, Callable[[], Chart]] = {
 }
 """Charts whose encoder is not the decoder's inverse: only training brings it near."""
 
+POLAR = {"sphere": 1, "three-sphere": 2, "ellipsoid": 1, "product": 1}
+"""How many of the first coordinates are polar angles, from 0 to pi."""
+
+
+def coordinates(name: str, count: int, seed: int = 1) -> np.ndarray:
+    """Coordinates for the chart of that name: normal draws, or polar angles."""
+    u = np.random.default_rng(seed).normal(size=(count, (CHARTS | FREE_CHARTS)[name]().latent_dim))
+    polar = np.arange(u.shape[1]) < POLAR.get(name, 0)
+    return np.where(polar, np.pi / (1 + np.exp(-u)), u)
+
 
 # Volumes ---------------------------------------------------------------------------------------
 
 VOLUMES: dict[str, Callable[[], Volume]] = {
     "auto": Auto,
+    "closed form": ClosedForm,
     "complement": Complement,
     "determinant": Determinant,
     "exact": Exact,
     "intractable": lambda: Intractable("No density."),
+    "part by part": lambda: PartByPart(Exact()),
 }
 
 
@@ -215,7 +275,14 @@ def serves(volume: Volume, chart: Chart) -> bool:
     """Whether a volume is meant for a chart."""
     whole = isinstance(chart, BijectionChart)
     padded = not whole and isinstance(getattr(chart, "inner", None), Pad)
-    return {Complement: padded, Determinant: whole, Intractable: False}.get(type(volume), True)
+    served = {
+        ClosedForm: isinstance(chart, HasLogVolume),
+        Complement: padded,
+        Determinant: whole,
+        Intractable: False,
+        PartByPart: isinstance(chart, Product),
+    }
+    return served.get(type(volume), True)
 
 
 # Flows -----------------------------------------------------------------------------------------
@@ -260,6 +327,11 @@ def ambient_flow(dim: int, **settings) -> mf.Flow:
     return furnished(mf.models.ambient_flow(key(8), (dim,), **settings))
 
 
+def fom(dim: int, manifold: str, **settings) -> mf.Flow:
+    flow = mf.models.fom(key(11), (dim,), manifold=manifold, **{**CIRCULAR, **settings})
+    return disturbed(flow, 0.2)
+
+
 def linear_flow() -> mf.Flow:
     return mf.Flow(CHARTS["plane in four dimensions"](), StandardNormal((2,)))
 
@@ -288,6 +360,8 @@ FLOWS: dict[str, Callable[[], mf.Flow]] = {
     "variational autoencoder": lambda: vae(1, 2),
     "generative adversarial network": lambda: gan(1, 2),
     "pseudo-invertible encoder": lambda: pie(1, 2),
+    "density on a sphere": lambda: fom(3, "sphere"),
+    "conditional density on a torus": lambda: fom(4, "torus", cond_shape=(2,)),
     "linear": linear_flow,
     "nested": nested_flow,
 }

@@ -58,6 +58,12 @@ def test_every_public_volume_is_registered():
     assert set(_classes(mf.volume)) - {Volume} == {type(build()) for build in VOLUMES.values()}
 
 
+def test_every_public_latent_density_is_registered():
+    latents = [build().latent for build in FLOWS.values()]
+    missing = [k for k in _classes(mf.latents) if not any(_contains(it, k) for it in latents)]
+    assert not missing
+
+
 def test_every_builder_of_models_is_registered():
     registered = {flow.built[0] for build in FLOWS.values() if (flow := build()).built}
     assert registered == set(mf.models.BUILDERS)

@@ -94,7 +94,18 @@ def test_changed_or_missing_data_are_noticed(trained, tmp_path):
         ({"latent_dim": 3}, "1 <= latent_dim <= 2"),
         ({"latent_dim": 0}, "1 <= latent_dim <= 2"),
         ({"model": "af", "settings": {}}, "Expected no latent dimension for the model 'af'"),
-        ({"model": "vae"}, "has the models m-flow, me-flow.*; 'vae' comes later"),
+        (
+            {"model": "fom", "settings": {}, "latent_dim": None},
+            "Expected the setting 'manifold' of the model 'fom'",
+        ),
+        (
+            {"model": "fom", "settings": {"manifold": "sphere"}},
+            "no latent dimension for the model 'fom', .* a manifold it knows; got 1",
+        ),
+        (
+            {"model": "fom", "settings": {"manifold": "circle"}, "latent_dim": None},
+            "a manifold in 3 dimensions, out of: sphere; got 'circle'",
+        ),
         ({"model": "flow"}, "Expected a model out of m-flow, .*; got 'flow'"),
         (
             {"recipe": "magic"},

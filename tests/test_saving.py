@@ -68,6 +68,7 @@ def test_a_loaded_flow_has_bit_identical_log_prob(flow, saved):
         "autoencoder",
         "conditional surface",
         "curve with an encoder",
+        "density on a sphere",
         "generative adversarial network",
         "pseudo-invertible encoder",
         "variational autoencoder",

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING
 from mflows.version import __version__
 
 if TYPE_CHECKING:
-    from mflows import charts, data, inference, metrics, models, runs, simulators, training, volume
+    from mflows import (
+        charts,
+        data,
+        inference,
+        latents,
+        metrics,
+        models,
+        runs,
+        simulators,
+        training,
+        volume,
+    )
     from mflows.estimator import ManifoldFlow
     from mflows.flow import Flow
     from mflows.saving import load, save
@@ -26,6 +37,7 @@ __all__ = [
     "data",
     "fit",
     "inference",
+    "latents",
     "load",
     "metrics",
     "models",

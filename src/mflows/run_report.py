@@ -74,6 +74,7 @@ _TITLES = {
     "gan": "Generative adversarial network",
     "pie": "Pseudo-invertible encoder",
     "af": "Ambient flow",
+    "fom": "Prescribed manifold",
 }
 
 

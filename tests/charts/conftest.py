@@ -8,7 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from paramax import unwrap
-from tests.registry import CHARTS, FREE_CHARTS, LAYERS, VOLUMES, condition_of, serves
+from tests.registry import (
+    CHARTS,
+    FREE_CHARTS,
+    LAYERS,
+    VOLUMES,
+    condition_of,
+    coordinates,
+    serves,
+)
 
 from mflows.charts import push_conormals, pushforward
 from mflows.volume import Auto
@@ -56,8 +64,7 @@ def _chart_values(name: str) -> ChartValues:
     chart = unwrap((CHARTS | FREE_CHARTS)[name]())
     condition = condition_of(chart, POINTS)
     decode, encode = quickly(chart.decode), quickly(chart.encode)
-    rng = np.random.default_rng(1)
-    u = rng.normal(size=(POINTS, chart.latent_dim))
+    u, rng = coordinates(name, POINTS), np.random.default_rng(2)
     x, off = decode(u, condition), 2 * rng.normal(size=(POINTS, *chart.shape))
     projected = decode(encode(off, condition), condition)
     volumes = {

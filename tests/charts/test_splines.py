@@ -14,7 +14,7 @@ from paramax import unwrap
 from tests.registry import SMALL, disturbed, key
 
 from mflows.charts import BijectionChart, spline_coupling, spline_stack
-from mflows.charts.splines import _spline, permutations
+from mflows.charts.splines import permutations, transformer
 
 INTERVAL = SMALL["interval"]
 
@@ -54,7 +54,7 @@ def test_stacks_with_equal_settings_share_their_structure():
 
 def test_a_stack_first_built_while_tracing_works_outside():
     """The cached spline holds no values of the trace in which it was first made."""
-    _spline.cache_clear()
+    transformer.cache_clear()
     shapes = eqx.filter_eval_shape(lambda: spline_stack(jr.key(0), 2, layers=1, **SMALL))
     zeros = jax.tree.map(
         lambda leaf: (
@@ -72,12 +72,12 @@ def test_a_stack_first_built_while_tracing_works_outside():
 def _round_trip(dim: int):
     """Decode and encode in float32, compiled once per dimension."""
     with jax.enable_x64(False):
-        _spline.cache_clear()
+        transformer.cache_clear()
         layers = disturbed(spline_stack(key(dim), dim, layers=3, **SMALL), 0.1)
         chart = unwrap(BijectionChart(layers))
         compiled = jax.jit(lambda u: chart.encode(chart.decode(u)))
         compiled(jnp.zeros(dim, jnp.float32))
-        _spline.cache_clear()
+        transformer.cache_clear()
     return compiled
 
 

@@ -1,9 +1,12 @@
 import json
 
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
 import pytest
 from tests import tiny
 
-from mflows import runs
+from mflows import runs, simulators
 from mflows.training import TrainingDiverged
 
 pytestmark = pytest.mark.xdist_group("cli")
@@ -28,6 +31,22 @@ def test_fit_of_an_ambient_flow(command, table, tmp_path, monkeypatch):
     assert run.config.recipe == "maximum-likelihood"
     assert run.flow.latent_dim == 3
     assert "reconstruction error" not in result.stdout
+
+
+def test_fit_on_a_prescribed_circle_finds_the_density(command, tmp_path):
+    table, out = tmp_path / "circle.csv", tmp_path / "run"
+    assert command("data", "circle", "-n", 2000, "--out", table).exit_code == 0
+    settings = "manifold=circle,layers=2,bins=6,width=4"
+    options = ("--epochs", 40, "--learning-rate", 0.02, "--out", out)
+    result = command("fit", table, "--model", "fom", "--set", settings, *options)
+    assert result.exit_code == 0, result.output
+    flow = runs.open_run(out).flow
+    circle = simulators.named("circle")
+    x = circle.simulate(jr.key(9), jnp.zeros((2000, 0)))
+    assert 0 < np.mean(circle.log_prob(x) - flow.log_prob(x)) < 0.02
+    np.testing.assert_allclose(flow.distance(x), 0, atol=1e-9)
+    assert command("report", out).exit_code == 0
+    assert "Prescribed manifold on circle.csv" in (out / "report.html").read_text()
 
 
 def test_resume_takes_the_settings_of_the_run(command, run):

@@ -127,6 +127,17 @@ def test_data(command, tmp_path):
     assert pl.read_csv(tmp_path / "a.csv").columns == ["x0", "x1", "x2", "theta"]
 
 
+def test_data_without_parameters(command, tmp_path):
+    for suffix in ("npz", "csv"):
+        out = tmp_path / f"a.{suffix}"
+        assert command("data", "circle", "-n", 50, "--out", out).exit_code == 0
+    with np.load(tmp_path / "a.npz") as a:
+        assert set(a) == {"x", "names", "log_prob"}
+        circle = simulators.named("circle")
+        np.testing.assert_allclose(a["log_prob"], circle.log_prob(a["x"]))
+    assert pl.read_csv(tmp_path / "a.csv").columns == ["x0", "x1"]
+
+
 def test_experiment_calls_the_experiment(command, tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(

@@ -3,11 +3,17 @@
 import json
 import time
 
+import jax
+import numpy as np
 import pytest
+from flowjax.bijections import Identity
 
+import mflows as mf
 from mflows import experiments
-from mflows.experiments import rolled_shapes
+from mflows.charts import Sphere
+from mflows.experiments import rolled_shapes, sphere_targets
 from mflows.experiments.jobs import run_jobs
+from mflows.latents import SphereFlow
 from mflows.simulators.rolled import SHAPES
 from mflows.training import start
 
@@ -50,6 +56,41 @@ def test_rolled_shapes(tmp_path, monkeypatch, capsys):
     rows = json.loads((tmp_path / "results.json").read_text())
     assert [(row["shape"], row["seed"]) for row in rows] == [("spiral", 0)]
     assert "FAILED" in capsys.readouterr().out  # twenty steps unroll nothing
+
+
+def test_sphere_targets(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sphere_targets, "SETTINGS", {"layers": 1, "bins": 3, "width": 4})
+    monkeypatch.setattr(sphere_targets, "MEANS", {"drawn": sphere_targets.MEANS["drawn"]})
+    experiments.named("sphere-targets")(tmp_path, seeds=1, quick=True)
+    (row,) = json.loads((tmp_path / "results.json").read_text())
+    assert 0.1 < row["KL"] < 1.5  # forty steps; the uniform density is at 1.2
+    assert 0 < row["ESS"] < 1
+    assert "Four modes on the sphere" in capsys.readouterr().out
+    before = (tmp_path / "drawn-0" / "flow.safetensors").stat().st_mtime_ns
+    experiments.named("sphere-targets")(tmp_path, seeds=1, quick=True)
+    assert (tmp_path / "drawn-0" / "flow.safetensors").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("target", sphere_targets.MEANS)
+def test_the_target_on_the_sphere_is_normalised(target):
+    z, weights = np.polynomial.legendre.leggauss(60)
+    phi = 2 * np.pi * np.arange(120) / 120
+    rho = np.sqrt(1 - z[:, None] ** 2)
+    x = np.stack(np.broadcast_arrays(rho * np.cos(phi), rho * np.sin(phi), z[:, None]), axis=-1)
+    log_target = jax.vmap(sphere_targets.log_target(target))(x.reshape(-1, 3))
+    total = (np.exp(log_target).reshape(60, 120) * weights[:, None]).sum() * 2 * np.pi / 120
+    assert np.log(total) == pytest.approx(sphere_targets.log_normalisation(), abs=1e-9)
+
+
+def test_a_uniform_flow_s_divergence_is_its_known_one():
+    uniform = mf.Flow(Sphere(2), SphereFlow(Identity((3,))))
+    found = sphere_targets.measure(uniform, "drawn", jax.random.key(0), 4000)
+    x = np.asarray(uniform.sample(jax.random.key(1), (4000,)))
+    log_target = np.asarray(jax.vmap(sphere_targets.log_target("drawn"))(x))
+    expected = sphere_targets.log_normalisation() - np.log(4 * np.pi) - log_target.mean()
+    assert found["KL"] == pytest.approx(expected, abs=0.2)  # two samples of their own
+    weight = np.exp(log_target)
+    assert found["ESS"] == pytest.approx(weight.mean() ** 2 / (weight**2).mean(), rel=0.1)
 
 
 def test_jobs_run_side_by_side_and_come_back():

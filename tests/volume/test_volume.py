@@ -8,8 +8,8 @@ from flowjax.bijections import Affine, Chain
 from paramax import unwrap
 from tests.registry import CHARTS, coupling, placement, serves
 
-from mflows.charts import BijectionChart, Chart, Pad, Placement
-from mflows.volume import Auto, Complement, Determinant, Exact
+from mflows.charts import BijectionChart, Chart, Circle, Pad, Placement, Product, Sphere
+from mflows.volume import Auto, ClosedForm, Complement, Determinant, Exact, PartByPart
 
 
 def _rotation(dim: int, seed: int) -> np.ndarray:
@@ -69,6 +69,9 @@ def test_the_scaling_of_data_is_not_the_sum_of_its_log_scales():
         (Pad(1, 3).then(placement(3)), Exact),
         (Pad(1, 2), Exact),
         (Pad(2, 3), Exact),
+        (Sphere(2), ClosedForm),
+        (Product(Circle(), Sphere(2)), PartByPart),
+        (Sphere(2).then(placement(3)), Exact),
     ],
 )
 def test_auto_takes_the_method_with_the_fewest_derivatives(chart, kind):
@@ -105,3 +108,12 @@ def test_methods_agree_on_the_gradient_too():
     )
     assert np.abs(first).max() > 1e-3
     np.testing.assert_allclose(first, second, rtol=1e-9, atol=1e-12)
+
+
+def test_closed_forms_and_products_refuse_other_charts():
+    with pytest.raises(
+        TypeError, match=r"ClosedForm needs a chart with a method log_volume; got Pad"
+    ):
+        ClosedForm().log_volume(Pad(1, 2), jnp.zeros(1))
+    with pytest.raises(TypeError, match=r"PartByPart needs a Product of charts; got Pad"):
+        PartByPart(Exact()).log_volume(Pad(1, 2), jnp.zeros(1))

@@ -1,30 +1,47 @@
 """Charts: what a manifold is, how tangents are carried along it, and the layers of both."""
 
 from mflows.charts.autoencoder import Encoded, Generator, Inverted, NoisyGenerator
-from mflows.charts.chart import BijectionChart, Chart, Composed, Pad, Unavailable
+from mflows.charts.chart import BijectionChart, Chart, Composed, HasLogVolume, Pad, Unavailable
+from mflows.charts.circular import circular_spline_stack
 from mflows.charts.conormals import push_conormals
+from mflows.charts.function_chart import FunctionChart
 from mflows.charts.placement import Placement, place, placement_of
+from mflows.charts.product import Product
 from mflows.charts.pushforward import condition_for, pushforward
-from mflows.charts.rational_quadratic import RationalQuadraticSpline
+from mflows.charts.rational_quadratic import CircularSpline, RationalQuadraticSpline
+from mflows.charts.sphere import Sphere
+from mflows.charts.sphere_coupling import Reflection, SphereCoupling, sphere_spline_stack
 from mflows.charts.splines import spline_coupling, spline_stack
+from mflows.charts.torus import Circle, Torus
 
 __all__ = [
     "BijectionChart",
     "Chart",
+    "Circle",
+    "CircularSpline",
     "Composed",
     "Encoded",
+    "FunctionChart",
     "Generator",
+    "HasLogVolume",
     "Inverted",
     "NoisyGenerator",
     "Pad",
     "Placement",
+    "Product",
     "RationalQuadraticSpline",
+    "Reflection",
+    "Sphere",
+    "SphereCoupling",
+    "Torus",
     "Unavailable",
+    "circular_spline_stack",
     "condition_for",
     "place",
     "placement_of",
     "push_conormals",
     "pushforward",
+    "sphere_spline_stack",
     "spline_coupling",
     "spline_stack",
 ]

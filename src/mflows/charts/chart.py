@@ -9,12 +9,13 @@ Everything here acts on one point; batches are a matter of ``jax.vmap``.
 """
 
 from abc import abstractmethod
+from typing import Protocol, runtime_checkable
 
 import equinox as eqx
 import jax.numpy as jnp
 from equinox import AbstractVar
 from flowjax.bijections import AbstractBijection, Chain
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Scalar
 
 from mflows.charts.pushforward import condition_for, pushforward
 
@@ -75,6 +76,15 @@ class Chart(eqx.Module):
         if isinstance(self, BijectionChart):
             return BijectionChart(Chain([self.bijection, bijection]).merge_chains())
         return Composed(self, bijection)
+
+
+@runtime_checkable
+class HasLogVolume(Protocol):
+    """A chart whose log-volume has a closed form."""
+
+    def log_volume(self, u: Float[Array, " n"], condition: Array | None = None) -> Scalar:
+        """1/2 log det(J^T J) of the decoder at ``u``."""
+        ...
 
 
 class BijectionChart(Chart):

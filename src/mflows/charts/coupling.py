@@ -24,7 +24,7 @@ from flowjax.bijections import Coupling
 from jaxtyping import Array, Float
 from paramax import unwrap
 
-from mflows.nets import ResidualMLP
+from mflows.nets import AngularMLP, ResidualMLP
 
 
 class Moved(NamedTuple):
@@ -63,7 +63,7 @@ def _hidden_and_last(conditioner) -> tuple[Callable[[Array], Array], eqx.nn.Line
 
 
 @_hidden_and_last.register
-def _(conditioner: ResidualMLP):
+def _(conditioner: ResidualMLP | AngularMLP):
     return conditioner.hidden, conditioner.last
 
 

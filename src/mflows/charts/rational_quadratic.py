@@ -13,6 +13,9 @@ It is FlowJAX's function, but with slope 1 at the ends of the interval, and deri
 * The inverse is differentiated as the implicit function that it is, dx = (dy - df/dtheta dtheta) /
   f'(x), which never differentiates a square root. It is finite in float32 too: FlowJAX's takes
   the root of a discriminant that rounding turns negative near the upper edge of flat bins.
+
+On a circle (Rezende et al. 2020, arXiv 2002.02428) the ends of the interval are one point, with one
+slope, which is learned like the others.
 """
 
 import math
@@ -25,6 +28,8 @@ import jax.numpy as jnp
 import numpy as np
 from flowjax.bijections import AbstractBijection
 from jaxtyping import Array, Float, Scalar
+
+from mflows.charts.torus import wrapped
 
 MIN_SIZE, MIN_SLOPE = 1e-3, 1e-3
 """Least width and height of a bin, as fractions of the interval, and least slope at a knot."""
@@ -67,6 +72,34 @@ class RationalQuadraticSpline(AbstractBijection):
         return x, -_transform_and_log_slope(self.interval, self.parameters, x)[1]
 
 
+class CircularSpline(AbstractBijection):
+    """A monotone spline of angles on [-pi, pi], smooth across the seam, followed by a rotation.
+
+    It starts as the identity. Its ``parameters`` are those of `RationalQuadraticSpline`, with one
+    more slope, which is that at both ends.
+
+    Args:
+        bins: Number of bins, at least 1 and below 1,000.
+    """
+
+    parameters: Float[Array, " 3*bins"]
+    turn: Scalar
+    shape: tuple[int, ...] = ()
+    cond_shape: None = None
+
+    def __init__(self, bins: int):
+        self.parameters = jnp.append(RationalQuadraticSpline(bins, math.pi).parameters, 0.0)
+        self.turn = jnp.zeros(())
+
+    def transform_and_log_det(self, x, condition=None):
+        y, log_slope = _transform_and_log_slope(math.pi, self.parameters, wrapped(x))
+        return wrapped(y + self.turn), log_slope
+
+    def inverse_and_log_det(self, y, condition=None):
+        x = _inverse(math.pi, self.parameters, wrapped(y - self.turn))
+        return x, -_transform_and_log_slope(math.pi, self.parameters, x)[1]
+
+
 class _Bin(NamedTuple):
     """Lower left corner and size of a bin, and the slopes at its ends."""
 
@@ -99,9 +132,18 @@ def _root(bin: _Bin, y: Scalar) -> Scalar:
 
 
 def _parts(parameters: Array) -> list[Array]:
-    """What gives the widths, the heights and the slopes."""
+    """What gives the widths, the heights and the slopes: at inner knots, or at all on a circle."""
     bins = (parameters.size + 1) // 3
     return jnp.split(parameters, (bins, 2 * bins))
+
+
+def _is_circular(parameters: Array) -> bool:
+    return parameters.size % 3 == 0
+
+
+def _at_knots(slopes: Array, bins: int) -> Array:
+    """Slopes at all knots: at the ends 1, which is the softplus of 0, or on a circle the same."""
+    return jnp.append(slopes, slopes[:1]) if slopes.size == bins else jnp.pad(slopes, 1)
 
 
 def _scale(interval: float, bins: int) -> float:
@@ -116,7 +158,7 @@ def _bin_of(
     *logits, slopes = _parts(parameters)
     x, y = (_edges(interval, each) for each in logits)
     k = jnp.sum(value >= (y if inverse else x)[1:-1])
-    slopes = jnp.pad(slopes, 1)
+    slopes = _at_knots(slopes, x.size - 1)
     left, right = (MIN_SLOPE + jax.nn.softplus(slopes[at] + _SLOPE_ONE) for at in (k, k + 1))
     # Sizes are differences of the very edges that were compared, so that 0 <= t <= 1.
     return _Bin(x[k], y[k], x[k + 1] - x[k], y[k + 1] - y[k], left, right), k
@@ -133,7 +175,8 @@ def _edges(interval: float, logits: Array) -> Array:
 def _bin_tangent(interval: float, parameters: Array, k: Scalar, tangent: Array) -> _Bin:
     """How bin k moves when the parameters do."""
     widths, heights, (slopes, dslopes) = zip(_parts(parameters), _parts(tangent), strict=True)
-    bins, knots = jnp.arange(slopes.size + 1), jnp.arange(1, slopes.size + 1)
+    bins = jnp.arange(widths[0].size)
+    knots = jnp.arange(0 if _is_circular(parameters) else 1, bins.size)
 
     def total(mask, values):
         return jnp.sum(jnp.where(mask, values, 0.0))
@@ -144,22 +187,25 @@ def _bin_tangent(interval: float, parameters: Array, k: Scalar, tangent: Array) 
         return (_scale(interval, bins.size) * total(mask, moved) for mask in (bins < k, bins == k))
 
     (x, width), (y, height) = edge_and_size(*widths), edge_and_size(*heights)
-    slopes = jnp.pad(slopes, 1)
+    slopes = _at_knots(slopes, bins.size)
     left, right = (
-        jax.nn.sigmoid(slopes[at] + _SLOPE_ONE) * total(knots == at, dslopes) for at in (k, k + 1)
+        jax.nn.sigmoid(slopes[at] + _SLOPE_ONE) * total(knots == at % bins.size, dslopes)
+        for at in (k, k + 1)
     )
     return _Bin(x, y, width, height, left, right)
 
 
-def _within(interval: float, value: Scalar) -> tuple[Scalar, Scalar]:
-    """Whether a value lies in the interval, and one that does."""
+def _within(interval: float, parameters: Array, value: Scalar) -> tuple[Scalar, Scalar]:
+    """Whether a value lies in the interval, as all do on a circle, and one that does."""
+    if _is_circular(parameters):
+        return jnp.full((), True), jnp.clip(value, -interval, interval)
     inside = (value > -interval) & (value < interval)
     return inside, jnp.where(inside, value, 0.0)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _transform_and_log_slope(interval: float, parameters: Array, x: Scalar):
-    inside, safe = _within(interval, x)
+    inside, safe = _within(interval, parameters, x)
     bin, _ = _bin_of(interval, parameters, safe)
     y, log_slope = _curve(bin, safe)
     return jnp.where(inside, y, x), jnp.where(inside, log_slope, 0.0)
@@ -168,7 +214,7 @@ def _transform_and_log_slope(interval: float, parameters: Array, x: Scalar):
 @_transform_and_log_slope.defjvp
 def _(interval, primals, tangents):
     (parameters, x), (dparameters, dx) = primals, tangents
-    inside, safe = _within(interval, x)
+    inside, safe = _within(interval, parameters, x)
     bin, k = _bin_of(interval, parameters, safe)
     (y, log_slope), pull = jax.vjp(_curve, bin, safe)
     dbin = _bin_tangent(interval, parameters, k, dparameters)
@@ -181,7 +227,7 @@ def _(interval, primals, tangents):
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _inverse(interval: float, parameters: Array, y: Scalar) -> Scalar:
-    inside, safe = _within(interval, y)
+    inside, safe = _within(interval, parameters, y)
     bin, _ = _bin_of(interval, parameters, safe, inverse=True)
     return jnp.where(inside, _root(bin, safe), y)
 
@@ -190,7 +236,7 @@ def _inverse(interval: float, parameters: Array, y: Scalar) -> Scalar:
 def _(interval, primals, tangents):
     (parameters, y), (dparameters, dy) = primals, tangents
     x = _inverse(interval, parameters, y)
-    inside, safe = _within(interval, x)
+    inside, safe = _within(interval, parameters, x)
     bin, k = _bin_of(interval, parameters, safe)
     gradient, slope = jax.grad(lambda bin, x: _curve(bin, x)[0], (0, 1))(bin, safe)
     moved = _dot(gradient, _bin_tangent(interval, parameters, k, dparameters))

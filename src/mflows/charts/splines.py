@@ -15,6 +15,7 @@ Layers are scanned, so compile time does not grow with depth.
 
 from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -30,30 +31,61 @@ from flowjax.bijections import (
     TriangularAffine,
 )
 from flowjax.utils import get_ravelled_pytree_constructor
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 
 from mflows.charts.rational_quadratic import RationalQuadraticSpline
-from mflows.nets import ResidualMLP
+from mflows.nets import AngularMLP, ResidualMLP
 
 IDENTITY_SCALE = 0.01
 
 
+class Transformer(NamedTuple):
+    """A scalar bijection, its constructor from parameters, and their number."""
+
+    bijection: AbstractBijection
+    constructor: Callable[[Array], AbstractBijection]
+    parameters: int
+
+
 @lru_cache
-def _spline(bins: int, interval: float) -> tuple[RationalQuadraticSpline, Callable, int]:
-    """The scalar spline and its constructor from parameters.
+def transformer(kind: Callable[..., AbstractBijection], *settings) -> Transformer:
+    """The transformer ``kind(*settings)``.
 
     Cached, so that two stacks with the same settings are structurally equal and share compiled
     functions.
     """
     with jax.ensure_compile_time_eval():  # what is cached must not belong to a caller's trace
-        spline = RationalQuadraticSpline(bins, interval)
-        constructor, parameters = get_ravelled_pytree_constructor(spline, eqx.is_inexact_array)
-    return spline, constructor, parameters
+        bijection = kind(*settings)
+        return Transformer(
+            bijection, *get_ravelled_pytree_constructor(bijection, eqx.is_inexact_array)
+        )
 
 
-def _step(dim: int) -> int:
+def step(dim: int) -> int:
     """How many coordinates one layer transforms."""
     return max(dim // 2, 1)
+
+
+def coupling(
+    key: PRNGKeyArray,
+    dim: int,
+    of: Transformer,
+    conditioner: ResidualMLP | AngularMLP,
+    cond_dim: int | None,
+) -> Coupling:
+    """A FlowJAX coupling layer with a conditioner of ours."""
+    layer = Coupling(
+        key,
+        transformer=of.bijection,
+        untransformed_dim=dim - step(dim),
+        dim=dim,
+        cond_dim=cond_dim,
+        nn_width=1,
+        nn_depth=1,
+    )
+    return eqx.tree_at(
+        lambda c: (c.transformer_constructor, c.conditioner), layer, (of.constructor, conditioner)
+    )
 
 
 def spline_coupling(
@@ -70,28 +102,16 @@ def spline_coupling(
 
     Transforms the last ``max(dim // 2, 1)`` coordinates given all the others.
     """
-    kept = dim - _step(dim)
-    transformer, constructor, parameters = _spline(bins, interval)
-    layer = Coupling(
-        key,
-        transformer=transformer,
-        untransformed_dim=kept,
-        dim=dim,
-        cond_dim=cond_dim,
-        nn_width=1,
-        nn_depth=1,
-    )
+    of = transformer(RationalQuadraticSpline, bins, interval)
     conditioner = ResidualMLP(
         key,
-        kept + (cond_dim or 0),
-        parameters * (dim - kept),
+        dim - step(dim) + (cond_dim or 0),
+        of.parameters * step(dim),
         width=width,
         blocks=blocks,
         scale=IDENTITY_SCALE,
     )
-    return eqx.tree_at(
-        lambda c: (c.transformer_constructor, c.conditioner), layer, (constructor, conditioner)
-    )
+    return coupling(key, dim, of, conditioner, cond_dim)
 
 
 def permutations(key: PRNGKeyArray, dim: int, layers: int) -> jnp.ndarray:
@@ -100,13 +120,13 @@ def permutations(key: PRNGKeyArray, dim: int, layers: int) -> jnp.ndarray:
     Layers turn through the coordinates ``dim // 2`` at a time, the last coordinates first; each
     full turn after the first starts from a new random order.
     """
-    step = _step(dim)
-    turn = -(-dim // step)
+    moved = step(dim)
+    turn = -(-dim // moved)
     order, rows = jnp.arange(dim), []
     for layer in range(layers):
         if layer and layer % turn == 0:
             order = jr.permutation(jr.fold_in(key, layer), dim)
-        rows.append(jnp.roll(order, step * (layer % turn)))
+        rows.append(jnp.roll(order, moved * (layer % turn)))
     return jnp.stack(rows)
 
 
@@ -139,10 +159,10 @@ def spline_stack(
     keys = jr.split(key, layers + 1)
 
     def layer(key: PRNGKeyArray, order: jnp.ndarray) -> AbstractBijection:
-        coupling = spline_coupling(
+        moved = spline_coupling(
             key, dim, cond_dim=cond_dim, bins=bins, interval=interval, width=width, blocks=blocks
         )
-        permuted = Sandwich(coupling, Permute(order))
+        permuted = Sandwich(moved, Permute(order))
         if not linear:
             return permuted
         eye = jnp.eye(dim)

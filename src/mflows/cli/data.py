@@ -12,7 +12,8 @@ def data(
         str,
         typer.Argument(
             metavar="SIMULATOR",
-            help="Name of the simulator: lorenz or polynomial-surface.",
+            help="Name of the simulator: circle, conditional-sphere, lorenz, polynomial-surface "
+            "or sphere.",
             show_default=False,
         ),
     ],
@@ -26,9 +27,11 @@ def data(
     exact log density of each point, and joint_score, for training by SCANDAL. A .csv or .parquet
     file has the columns of x and theta. Simulators without parameters have no theta.
 
-    **Example**
+    **Examples**
 
         mflows data polynomial-surface --events 100000 --seed 0 --out surface.npz
+
+        mflows data circle --events 10000 --out circle.csv
     """
     if events < 1:
         raise typer.BadParameter(f"Expected --events >= 1; got {events}.")

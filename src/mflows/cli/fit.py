@@ -29,13 +29,18 @@ def fit(
         Path | None,
         typer.Option(help="Run folder to write. [default: runs/ and the name of DATA]"),
     ] = None,
-    model: Annotated[str, typer.Option(help="m-flow (manifold) or af (all of space).")] = "m-flow",
+    model: Annotated[
+        str,
+        typer.Option(
+            help="m-flow (learned manifold), af (all of space) or fom (prescribed manifold)."
+        ),
+    ] = "m-flow",
     recipe: Annotated[
         str | None,
         typer.Option(
             help="How to train: for m-flow manifold-then-density (the default), alternating, "
             "simultaneous, scandal, optimal-transport, alternating-optimal-transport or "
-            "maximum-likelihood; for af maximum-likelihood.",
+            "maximum-likelihood; for af and fom maximum-likelihood.",
         ),
     ] = None,
     condition: Annotated[
@@ -63,7 +68,7 @@ def fit(
         typer.Option(
             "--set",
             metavar="NAME=VALUE,...",
-            help="Sizes of the networks, such as width=128,chart_layers=8.",
+            help="Settings of the model, such as width=128,chart_layers=8 or manifold=sphere.",
         ),
     ] = "",
     drop_constant: Annotated[
@@ -87,6 +92,8 @@ def fit(
         mflows fit surface.npz --latent-dim 2 --condition theta --epochs 50
 
         mflows fit table.csv --model af
+
+        mflows fit directions.csv --model fom --set manifold=sphere
 
         mflows fit --resume --out runs/galaxies
     """

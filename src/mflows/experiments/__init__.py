@@ -8,6 +8,7 @@ _FILES = {
     "digits": "digits",
     "polynomial-surface": "polynomial_surface",
     "rolled-shapes": "rolled_shapes",
+    "sphere-targets": "sphere_targets",
 }
 
 

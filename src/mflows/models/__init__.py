@@ -4,6 +4,7 @@ r"""Named ways to build a flow: which chart, which latent density.
 |----------------|-----------------------------------------|---------------------------------------|
 | `ambient_flow` | spline coupling bijection, n = D        | standard normal                       |
 | `pie`          | spline coupling bijection, n = D        | spline flow on R^n x thin normal      |
+| `fom`          | prescribed: circle, sphere or torus     | spline flow on it                     |
 | `m_flow`       | spline coupling bijection after padding | spline flow on R^n                    |
 | `me_flow`      | the same, with an encoder network       | spline flow on R^n                    |
 | `pae`, `ripf`  | free decoder and encoder networks       | spline flow on R^n                    |
@@ -24,11 +25,13 @@ from mflows.models.ambient import ambient_flow, on_manifold, pie
 from mflows.models.autoencoder import pae, ripf
 from mflows.models.gan import gan
 from mflows.models.m_flow import m_flow, me_flow
+from mflows.models.prescribed import fom
 from mflows.models.vae import log_weight, vae
 
 __all__ = [
     "BUILDERS",
     "ambient_flow",
+    "fom",
     "gan",
     "log_weight",
     "m_flow",
@@ -42,7 +45,8 @@ __all__ = [
 ]
 
 BUILDERS: dict[str, Callable[..., Flow]] = {
-    build.__name__: build for build in (ambient_flow, pie, m_flow, me_flow, pae, ripf, vae, gan)
+    build.__name__: build
+    for build in (ambient_flow, pie, fom, m_flow, me_flow, pae, ripf, vae, gan)
 }
 
 

@@ -1,7 +1,8 @@
 """Neural networks that parameterise charts and densities."""
 
+from mflows.nets.angular import AngularMLP
 from mflows.nets.gaussian import GaussianEncoder
 from mflows.nets.residual import ResidualMLP
 from mflows.nets.skip import SkipMLP
 
-__all__ = ["GaussianEncoder", "ResidualMLP", "SkipMLP"]
+__all__ = ["AngularMLP", "GaussianEncoder", "ResidualMLP", "SkipMLP"]

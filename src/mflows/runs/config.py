@@ -58,18 +58,15 @@ MODELS = {
     "gan": Model(models.gan, ("adversarial",)),
     "pie": Model(models.pie, ("maximum-likelihood",)),
     "af": Model(models.ambient_flow, ("maximum-likelihood",)),
+    "fom": Model(models.fom, ("maximum-likelihood",)),
 }
-PLANNED = ("fom",)
 
 
 def check_model(name: str) -> Model:
     """Return the model called ``name``; ``ValueError`` lists those there are."""
     if name in MODELS:
         return MODELS[name]
-    there = ", ".join(MODELS)
-    if name in PLANNED:
-        raise ValueError(f"This version of mflows has the models {there}; {name!r} comes later.")
-    raise ValueError(f"Expected a model out of {there}; got {name!r}.")
+    raise ValueError(f"Expected a model out of {', '.join(MODELS)}; got {name!r}.")
 
 
 class System(NamedTuple):
@@ -107,9 +104,9 @@ def _check_recipe(model: str, recipe: str) -> None:
 
 
 def _check_settings(model: str, settings: Mapping[str, Any]) -> None:
-    """Check names and types against the defaults of the model's builder."""
+    """Check names and types against the arguments of the model's builder."""
     known = {
-        name: parameter.default
+        name: parameter.annotation
         for name, parameter in inspect.signature(check_model(model).build).parameters.items()
         if parameter.kind is parameter.KEYWORD_ONLY
     }
@@ -118,10 +115,10 @@ def _check_settings(model: str, settings: Mapping[str, Any]) -> None:
             raise ValueError(
                 f"Expected settings of {model!r} out of {', '.join(known)}; got {name!r}."
             )
-        kind = type(known[name])
+        kind = known[name]
         if not (type(value) is kind or (kind is float and type(value) is int)):
             raise ValueError(f"Expected {name} to be of type {kind.__name__}; got {value!r}.")
-        if kind is not bool and not value > 0:
+        if kind in (int, float) and not value > 0:
             raise ValueError(f"Expected {name} > 0; got {value}.")
 
 
@@ -139,8 +136,9 @@ class Config:
 
     Args:
         data: Path of the table to fit.
-        latent_dim: Dimension n of the manifold; none for an ambient flow.
-        model: ``"m-flow"`` or ``"af"``.
+        latent_dim: Dimension n of the manifold; none for an ambient flow or a
+            prescribed manifold.
+        model: ``"m-flow"``, ``"af"`` or ``"fom"``.
         recipe: How to train; ``None`` is the model's own.
         settings: Further arguments of the model's builder in ``mflows.models``.
         condition: Names of the columns that are the condition theta.
@@ -211,7 +209,8 @@ class Config:
         """
         _check_settings(self.model, self.settings)
         arguments = {"shape": data.shape, "cond_shape": data.cond_shape, **self.settings}
-        if "latent_dim" in inspect.signature(check_model(self.model).build).parameters:
+        parameters = inspect.signature(check_model(self.model).build).parameters
+        if "latent_dim" in parameters:
             if self.latent_dim is None:
                 raise ValueError(
                     f"Expected a latent dimension for the model {self.model!r}, the dimension of "
@@ -225,13 +224,22 @@ class Config:
                     "another recipe.",
                     stacklevel=2,
                 )
-        elif self.latent_dim not in (None, *data.shape):
+        for name, parameter in parameters.items():
+            needed = parameter.kind is parameter.KEYWORD_ONLY
+            if needed and parameter.default is parameter.empty and name not in self.settings:
+                raise ValueError(
+                    f"Expected the setting {name!r} of the model {self.model!r} (--set {name}=... "
+                    "on the command line); got none."
+                )
+        model_key, key = jr.split(jr.key(self.seed))
+        flow = check_model(self.model).build(model_key, **arguments)
+        if "latent_dim" not in parameters and self.latent_dim not in (None, flow.latent_dim):
+            where = "all of space" if (flow.latent_dim,) == flow.shape else "a manifold it knows"
             raise ValueError(
                 f"Expected no latent dimension for the model {self.model!r}, whose density is on "
-                f"all of space; got {self.latent_dim}. Did you mean --model m-flow?"
+                f"{where}; got {self.latent_dim}. Did you mean --model m-flow?"
             )
-        model_key, key = jr.split(jr.key(self.seed))
         phases = RECIPES[str(self.recipe)](
             self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate
         )
-        return Setup(check_model(self.model).build(model_key, **arguments), [*phases], key)
+        return Setup(flow, [*phases], key)

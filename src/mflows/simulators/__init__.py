@@ -1,5 +1,7 @@
 """Simulators with known truth, by name."""
 
+from functools import partial
+
 from mflows.simulators.lorenz import Lorenz
 from mflows.simulators.polynomial_surface import OutOfDistribution, PolynomialSurface
 from mflows.simulators.simulator import (
@@ -9,8 +11,11 @@ from mflows.simulators.simulator import (
     Scored,
     Simulator,
 )
+from mflows.simulators.sphere import ConditionalSphere, GaussianSphere
 
 __all__ = [
+    "ConditionalSphere",
+    "GaussianSphere",
     "HasDistance",
     "HasJointScore",
     "HasLogProb",
@@ -23,7 +28,13 @@ __all__ = [
     "names",
 ]
 
-_SIMULATORS = {"lorenz": Lorenz, "polynomial-surface": PolynomialSurface}
+_SIMULATORS = {
+    "circle": partial(GaussianSphere, 1),
+    "conditional-sphere": ConditionalSphere,
+    "lorenz": Lorenz,
+    "polynomial-surface": PolynomialSurface,
+    "sphere": GaussianSphere,
+}
 
 
 def names() -> tuple[str, ...]:

@@ -6,7 +6,7 @@ density on the manifold (`HasLogProb`), the distance to it (`HasDistance`), or t
 each draw (`HasJointScore`).
 
 All methods broadcast over leading axes as NumPy does: ``theta`` has shape ``(..., k)``, ``x`` has
-shape ``(..., D)``.
+shape ``(..., D)``. A simulator without parameters has ``k = 0``.
 """
 
 from typing import NamedTuple, Protocol, runtime_checkable

@@ -6,6 +6,7 @@ from mflows.training.objectives import (
     LatentNegativeLogLikelihood,
     NegativeLogLikelihood,
     Reconstruction,
+    ReverseKL,
 )
 from mflows.training.phase import Alternate, Batch, Phase
 from mflows.training.scandal import LatentScandal, Scandal
@@ -20,6 +21,7 @@ __all__ = [
     "NegativeLogLikelihood",
     "Phase",
     "Reconstruction",
+    "ReverseKL",
     "Scandal",
     "SinkhornDivergence",
     "TrainingDiverged",

@@ -3,10 +3,13 @@ r"""Objectives: what a phase minimises, as objects ``(flow, batch, key) -> scala
 Objectives are frozen dataclasses, so that equal ones share compiled training loops.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
+import jax.random as jr
+from jaxtyping import Array, Scalar
 from paramax import unwrap
 
 from mflows.charts import condition_for, placement_of
@@ -110,3 +113,26 @@ class LatentNegativeLogLikelihood:
     def __call__(self, flow, batch: Batch, key):
         flow = unwrap(flow)
         return -jnp.mean(jax.vmap(flow.latent_log_prob)(batch.x, batch.condition))
+
+
+@dataclass(frozen=True)
+class ReverseKL:
+    r"""KL divergence from the flow to a target with known density, up to a constant.
+
+    mean of log q(x) - log p(x),   x ~ q the flow
+
+    For targets that can be evaluated and not sampled. The flow draws its own points: of the data
+    only their number and conditions count. Modes that the flow has not found it does not miss.
+
+    Args:
+        log_target: Logarithm of the target's density, up to a constant, of one point; with respect
+            to volume on the manifold.
+    """
+
+    log_target: Callable[[Array], Scalar]
+
+    def __call__(self, flow, batch: Batch, key):
+        flow = unwrap(flow)
+        keys = jr.split(key, batch.x.shape[0])
+        x, log_prob = jax.vmap(flow._sample_and_log_prob)(keys, batch.condition)
+        return jnp.mean(log_prob - jax.vmap(self.log_target)(x))

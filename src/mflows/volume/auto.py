@@ -1,9 +1,11 @@
 """The default: an exact method, chosen by n, D and what the chart offers."""
 
-from mflows.charts import BijectionChart, Chart, Composed, Pad
+from mflows.charts import BijectionChart, Chart, Composed, HasLogVolume, Pad, Product
+from mflows.volume.closed_form import ClosedForm
 from mflows.volume.complement import Complement
 from mflows.volume.determinant import Determinant
 from mflows.volume.exact import Exact
+from mflows.volume.part_by_part import PartByPart
 from mflows.volume.volume import Volume
 
 
@@ -14,6 +16,10 @@ class Auto(Volume):
         """Which method serves ``chart``: the one that needs the fewest derivatives."""
         if isinstance(chart, BijectionChart):
             return Determinant()
+        if isinstance(chart, HasLogVolume):
+            return ClosedForm()
+        if isinstance(chart, Product):
+            return PartByPart(self)
         padded = isinstance(chart, Composed) and isinstance(chart.inner, Pad)
         if padded and chart.shape[0] - chart.latent_dim < chart.latent_dim:
             return Complement()
