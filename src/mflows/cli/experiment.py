@@ -15,12 +15,13 @@ def experiment(
         typer.Argument(metavar="NAME", help=f"One of {', '.join(known())}.", show_default=False),
     ],
     models: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="A,B",
-            help="Models to train: m-flow, af, or with a recipe, as in m-flow:alternating.",
+            help="Models to train, as in m-flow,pie+conditional_chart,m-flow:alternating: a name, "
+            "settings that are on, a recipe. [default: the experiment's own]",
         ),
-    ] = "m-flow,af",
+    ] = None,
     seeds: Annotated[int, typer.Option(help="Number of seeds, 0, 1, ...")] = 1,
     jobs: Annotated[int, typer.Option(help="Trainings side by side, one core each.")] = 1,
     quick: Annotated[
@@ -44,12 +45,20 @@ def experiment(
     for option, value in (("--seeds", seeds), ("--jobs", jobs)):
         if value < 1:
             raise typer.BadParameter(f"Expected {option} >= 1; got {value}.")
-    chosen = names(models)
-    if not chosen:
-        raise typer.BadParameter("Expected at least one model in --models.")
+    given = {}
+    if models is not None:
+        given["models"] = names(models)
+        if not given["models"]:
+            raise typer.BadParameter("Expected at least one model in --models.")
     from mflows import experiments, runs
 
-    for model in chosen:
+    for model in given.get("models", ()):
         runs.check_system(model)
-    run = experiments.named(name)
-    run(out or Path("runs") / name, chosen, seeds, quick, jobs=jobs, overwrite=overwrite)
+    experiments.named(name)(
+        out or Path("runs") / name,
+        **given,
+        seeds=seeds,
+        quick=quick,
+        jobs=jobs,
+        overwrite=overwrite,
+    )

@@ -5,9 +5,12 @@ from importlib import import_module
 from types import ModuleType
 
 _FILES = {
+    "circle": "circle",
+    "conditional-sphere": "conditional_sphere",
     "digits": "digits",
     "polynomial-surface": "polynomial_surface",
     "rolled-shapes": "rolled_shapes",
+    "sphere": "sphere",
     "sphere-targets": "sphere_targets",
 }
 
