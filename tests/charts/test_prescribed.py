@@ -47,13 +47,13 @@ def test_angles_are_half_open():
 def test_coordinates_and_volume_are_finite_with_finite_derivatives_at_the_poles(x64):
     with jax.enable_x64(x64):
         chart = Sphere(3)
+        slopes = jax.jit(lambda x, u: (jax.jacfwd(chart.encode)(x), jax.grad(chart.log_volume)(u)))
         for x in ([1, 0, 0, 0], [-1, 0, 0, 0], [0, 1, 0, 0], [0, -1, 0, 0]):
             x = jnp.array(x, dtype=float)
             u = chart.encode(x)
             np.testing.assert_allclose(chart.decode(u), x, atol=1e-6)
-            assert np.isfinite(jax.jacfwd(chart.encode)(x)).all()
             assert np.isfinite(chart.log_volume(u))
-            assert np.isfinite(jax.grad(chart.log_volume)(u)).all()
+            assert all(np.isfinite(slope).all() for slope in slopes(x, u))
             assert u.dtype == x.dtype
 
 
