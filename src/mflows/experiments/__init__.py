@@ -6,6 +6,8 @@ from types import ModuleType
 
 _FILES = {
     "digits": "digits",
+    "ill-posed-likelihood": "ill_posed_likelihood",
+    "lorenz": "lorenz",
     "polynomial-surface": "polynomial_surface",
     "rolled-shapes": "rolled_shapes",
     "sphere-targets": "sphere_targets",
