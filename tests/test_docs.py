@@ -13,7 +13,9 @@ from mflows.cli import app
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
-@pytest.mark.parametrize("name", ["extending.md", "prescribed_manifolds.md"])
+@pytest.mark.parametrize(
+    "name", ["extending.md", "prescribed_manifolds.md", "training_algorithms.md"]
+)
 def test_python_blocks_run_one_after_the_other(name):
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / name).read_text(), flags=re.DOTALL)
     assert blocks

@@ -257,6 +257,12 @@ def test_the_batch_size_is_the_recipe_s_own_unless_given(table, recipe, size):
     assert replace(config, batch_size=7).resolved(60).batch_size == 7
 
 
+def test_scandal_without_joint_scores_is_refused_before_training(table):
+    config = tiny.config(table, recipe="scandal").resolved(60)
+    with pytest.raises(ValueError, match="Expected an array joint_score"):
+        config.setup(load(table))
+
+
 def test_maximum_likelihood_of_a_learned_manifold_warns(table):
     config = tiny.config(table, recipe="maximum-likelihood").resolved(60)
     with pytest.warns(UserWarning, match="does not determine a learned manifold"):

@@ -4,13 +4,15 @@ import json
 import time
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flowjax.bijections import Identity
+from flowjax.distributions import Normal
 
 import mflows as mf
 from mflows import experiments
-from mflows.charts import Sphere
+from mflows.charts import Chart, Sphere
 from mflows.experiments import rolled_shapes, sphere_targets
 from mflows.experiments.jobs import run_jobs
 from mflows.latents import SphereFlow
@@ -91,6 +93,52 @@ def test_a_uniform_flow_s_divergence_is_its_known_one():
     assert found["KL"] == pytest.approx(expected, abs=0.2)  # two samples of their own
     weight = np.exp(log_target)
     assert found["ESS"] == pytest.approx(weight.mean() ** 2 / (weight**2).mean(), rel=0.1)
+
+
+def test_ill_posed_likelihood(tmp_path, capsys):
+    experiments.named("ill-posed-likelihood")(tmp_path, ("m-flow",), 1, True)
+    rows = json.loads((tmp_path / "results.json").read_text())
+    assert [row["training"] for row in rows] == ["manifold, then density", "likelihood alone"]
+    assert [len(row["history"]) for row in rows] == [2, 2]
+    assert rows[0]["reconstruction"] < 0.5
+    assert "reconstruction" in capsys.readouterr().out
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
+    with pytest.raises(ValueError, match="Expected m-flow among"):
+        experiments.named("ill-posed-likelihood")(tmp_path, ("af",), 1, True)
+
+
+class Ring(Chart):
+    """The circle of a radius, with the radial projection."""
+
+    radius: float
+    shape: tuple = (2,)
+    latent_dim: int = 1
+    cond_shape: None = None
+
+    def decode(self, u, condition=None):
+        return self.radius * jnp.concatenate((jnp.cos(u), jnp.sin(u)))
+
+    def encode(self, x, condition=None):
+        return jnp.arctan2(x[1:], x[:1])
+
+
+@pytest.mark.parametrize("radius", [0.1, 1.0])
+def test_a_smaller_circle_has_the_better_likelihood(radius):
+    angle = Normal(jnp.array([np.pi / 2]), jnp.array([np.pi / 4]))
+    flow = mf.Flow(Ring(radius), angle)
+    x = jnp.array([[0.6, 0.8], [-0.8, 0.6]])
+    expected = mf.Flow(Ring(1.0), angle).log_prob(x) - np.log(radius)
+    np.testing.assert_allclose(flow.log_prob(x), expected, rtol=1e-10)
+    np.testing.assert_allclose(flow.distance(x), 1 - radius, atol=1e-10)
+
+
+def test_lorenz(tmp_path, capsys):
+    experiments.named("lorenz")(tmp_path, ("m-flow", "af"), 1, True)
+    (row,) = json.loads((tmp_path / "results.json").read_text())
+    assert row["reconstruction"] < 0.5  # two epochs: a rough surface, but in its place
+    assert 0 < row["nearest_truth"] < row["nearest"]
+    assert "Lorenz attractor" in capsys.readouterr().out
+    assert (tmp_path / "m-flow-0" / "report.html").is_file()
 
 
 def test_jobs_run_side_by_side_and_come_back():

@@ -8,6 +8,8 @@ _FILES = {
     "circle": "circle",
     "conditional-sphere": "conditional_sphere",
     "digits": "digits",
+    "ill-posed-likelihood": "ill_posed_likelihood",
+    "lorenz": "lorenz",
     "polynomial-surface": "polynomial_surface",
     "rolled-shapes": "rolled_shapes",
     "sphere": "sphere",

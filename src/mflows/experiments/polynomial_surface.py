@@ -9,7 +9,7 @@ density also at theta from the prior. ``PUBLISHED`` holds the medians of Brehmer
 
 All systems: ``--models`` af, pie, pie+conditional_chart, pae, ripf, vae, gan, and m-flow or me-flow
 followed by nothing, :alternating or :simultaneous (m-flow also :optimal-transport and
-:alternating-optimal-transport).
+:alternating-optimal-transport), both also :scandal, which learns from joint scores as well.
 
 Expected here, on every seed: M-flow distance <= .002, reconstruction <= .0015, mean of true minus
 model log-density <= .02 nats.
@@ -141,8 +141,9 @@ def _simulate(path: Path, events: int, seed: int) -> None:
     simulator = PolynomialSurface()
     theta_key, x_key = jr.split(jr.key(seed))
     theta = simulator.prior.sample(theta_key, (events,))
-    x = simulator.simulate(x_key, theta)
-    save_array(path, np.asarray(x), more={"theta": np.asarray(theta)})
+    x, joint_score = simulator.simulate_with_joint_score(x_key, theta)
+    more = {"theta": np.asarray(theta), "joint_score": np.asarray(joint_score)}
+    save_array(path, np.asarray(x), more=more)
 
 
 def measure(flow: Flow) -> dict[str, float]:

@@ -239,6 +239,11 @@ class Config:
                 f"Expected no latent dimension for the model {self.model!r}, whose density is on "
                 f"{where}; got {self.latent_dim}. Did you mean --model m-flow?"
             )
+        if self.recipe == "scandal" and data.joint_score is None:
+            raise ValueError(
+                "Expected an array joint_score, of the shape of the condition, in the data for the "
+                "recipe 'scandal'; got none. Without it, take 'manifold-then-density'."
+            )
         phases = RECIPES[str(self.recipe)](
             self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate
         )
