@@ -21,7 +21,7 @@ ANGLES = 721
 
 
 def _simulator(noise: float) -> GaussianSphere:
-    return GaussianSphere(1, dim=2, noise=noise)
+    return GaussianSphere(1, noise=noise)
 
 
 CASE = Case(

@@ -12,7 +12,7 @@ from mflows.simulators import ConditionalSphere
 
 
 def _simulator(noise: float) -> ConditionalSphere:
-    return ConditionalSphere(2, dim=3, noise=noise)
+    return ConditionalSphere(2, noise=noise)
 
 
 run = runner(

@@ -13,7 +13,7 @@ from mflows.simulators import GaussianSphere
 
 
 def _simulator(noise: float) -> GaussianSphere:
-    return GaussianSphere(2, dim=3, noise=noise)
+    return GaussianSphere(2, noise=noise)
 
 
 run = runner(

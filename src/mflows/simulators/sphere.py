@@ -30,9 +30,8 @@ from flowjax.distributions import AbstractDistribution, Uniform
 from jax.scipy.stats import norm
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
-IMAGES = (
-    4  # turns to either side; exact to rounding for widths up to 3 and means within [-pi, 2 pi]
-)
+IMAGES = 4
+"""Turns to either side: exact to rounding for widths up to 3 and means within [-pi, 2 pi]."""
 
 NO_THETA = np.zeros(0)
 
@@ -131,6 +130,9 @@ class AngularGaussian(eqx.Module):
 class GaussianSphere(AngularGaussian):
     """All angles with mean pi/2 and width pi/4; no parameters, theta has shape (0,)."""
 
+    def __init__(self, n: int = 2, *, dim: int | None = None, noise: float = 0.0):
+        super().__init__(n, dim=dim, noise=noise)
+
     @property
     def prior(self) -> Uniform:
         """The distribution of no parameters, of shape (0,)."""
@@ -147,6 +149,9 @@ class ConditionalSphere(AngularGaussian):
     Widths grow from 0.1 pi to 0.4 pi with theta_0, and the last angle's mean goes from pi/2 to
     3 pi/2 with theta_1; the other means are pi/2.
     """
+
+    def __init__(self, n: int = 2, *, dim: int | None = None, noise: float = 0.0):
+        super().__init__(n, dim=dim, noise=noise)
 
     @property
     def prior(self) -> Uniform:
