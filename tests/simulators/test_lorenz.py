@@ -13,7 +13,7 @@ from mflows.simulators.lorenz import MEAN, STD, follow, velocity
 
 def test_short_trajectories_are_those_of_scipy():
     starts = 1 + 0.1 * jr.normal(jr.key(0), (3, 3))
-    times = jnp.tile(jnp.linspace(0.1, 5, 7), (3, 1))
+    times = jnp.tile(jnp.array([1.5, 5.0]), (3, 1))
     found = follow(starts, times)
     for start, path in zip(starts, found, strict=True):
         expected = solve_ivp(
@@ -25,7 +25,7 @@ def test_short_trajectories_are_those_of_scipy():
             atol=1e-8,
         ).y.T
         np.testing.assert_allclose(path, expected, atol=1e-2)  # an error grows e^(0.9 t)-fold
-        np.testing.assert_allclose(path[:3], expected[:3], atol=1e-4)
+        np.testing.assert_allclose(path[0], expected[0], atol=1e-4)
 
 
 def test_velocity_is_zero_at_the_fixed_points():

@@ -12,9 +12,10 @@ the radial projection and the best density of the angle each has
 with h the entropy of the data. Every r < 1 beats the truth, r -> 0 without bound.
 
 An M-flow is trained by the likelihood of chart and density alone, and by sequential M/D training,
-for as many epochs. Expected: the first ends with the better likelihood, on a curve that is not the
-data's; the second within .1 nats of the truth, on the circle. Written are ``results.json``, with
-both numbers after every epoch, and ``figure.png``.
+for as many epochs. Expected on every seed: the first projects all data to one place far from them,
+with -log p below -15 nats and falling; the second has a mean reconstruction error below .002 and
+-log p within .05 nats of the truth, 1.18. Written are ``results.json``, with both numbers after
+every epoch, and ``figure.png``.
 """
 
 import json
@@ -41,6 +42,7 @@ from mflows.training import Batch, Phase, recipes
 from mflows.training.loop import initial_state, players, run_epoch
 
 POINTS, TEST, EPOCHS = 10_000, 2_000, 24
+CIRCLE = GaussianSphere(1, dim=2, noise=0.0)
 RADII = np.geomspace(0.05, 1.5, 60)
 _TEST_SEED = 1_000_003
 
@@ -81,7 +83,7 @@ def run(
         )
         write_atomically(out / "results.json", json.dumps(rows, indent=2).encode())
     test = _circle(jr.key(_TEST_SEED), TEST)
-    entropy = -float(GaussianSphere(1).log_prob(test).mean())
+    entropy = -float(CIRCLE.log_prob(test).mean())
     _draw(out / "figure.png", test, entropy, rows)
     console = Console()
     headers = ("training", "seed", "-log p", "reconstruction", "largest")
@@ -91,7 +93,7 @@ def run(
 
 def _circle(key, count: int) -> jax.Array:
     """Points of the circle, shape (count, 2)."""
-    return GaussianSphere(1).simulate(key, jnp.zeros((count, 0)))
+    return CIRCLE.simulate(key, jnp.zeros((count, 0)))
 
 
 def _cells(row: dict) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ class Training(NamedTuple):
     """How one training went.
 
     Args:
-        curve: Points along the learned curve, shape (K, 2).
+        curve: Points along the learned curve, shape (K, 2), over the coordinates of the data; it
+            is drawn with a dot at its first, without which a collapsed curve would not be seen.
         nll: Mean negative log-likelihood after every epoch, nats.
         error: Mean reconstruction error after every epoch.
     """
@@ -55,10 +56,12 @@ def draw(
         for number, training in enumerate(trainings):
             label = name if number == 0 else None
             learned.plot(*training.curve.T, color=colour, linewidth=1, label=label)
+            learned.plot(*training.curve[:1].T, "o", color=colour, markersize=3)
             likelihood.plot(1 + np.arange(len(training.nll)), training.nll, color=colour)
             error.plot(1 + np.arange(len(training.error)), training.error, color=colour)
-    learned.set(title="Learned curves and data", aspect="equal", xlim=(-2, 2), ylim=(-2, 2))
-    learned.legend(frameon=False, loc="lower center")
+    learned.set(title="Where the data are projected to")
+    learned.set_aspect("equal", adjustable="datalim")
+    learned.legend(frameon=False, loc="upper left")
     likelihood.axhline(truth, color="0.6", linestyle=":")
     likelihood.set(xlabel="epoch", title="-log p of test points (nats)")
     error.set(xlabel="epoch", title="Reconstruction error", yscale="log")
