@@ -34,12 +34,14 @@ from mflows.flow import Flow
 from mflows.inference import nuts
 from mflows.latents import Thickened
 from mflows.models import on_manifold
+from mflows.report import known_surface
 from mflows.run_report import write_report
 from mflows.simulators import PolynomialSurface
 from mflows.volume import Intractable
 
 EVENTS, QUICK_EVENTS = 100_000, 4_000
 TEST, OUTLIERS, OBSERVED = 10_000, 1_000, 20
+GRID = 121
 EPOCHS = 50
 INTRACTABLE = ("vae", "gan")
 """No likelihood, or one that takes a search for every point: no posterior either."""
@@ -105,7 +107,10 @@ def run(
     console.print(_table(rows))
     for row in rows:
         folder = _folder(out, row["model"], row["seed"])
-        console.print(f"Report: {write_report(runs.open_run(folder))}")
+        found = runs.open_run(folder)
+        console.print(f"Report: {write_report(found)}")
+        if found.flow.latent_dim == 2 and not isinstance(found.flow.volume, Intractable):
+            draw_comparison(folder / "surface.png", found.flow)
 
 
 def _train_and_measure(
@@ -190,6 +195,32 @@ def posterior_mmd(flow: Flow) -> dict[str, float]:
         for seed, model in enumerate((flow, simulator))
     )
     return metrics.mmd(of_model, of_truth)
+
+
+def draw_comparison(path: Path, flow: Flow) -> None:
+    """Density beside the truth at theta = -1, 0, 1; cross-sections; distances of outliers."""
+    simulator = PolynomialSurface()
+    axis = np.linspace(-5, 5, GRID)
+    on_grid = simulator.embed(np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1))
+    maps = {}
+    for theta in (-1.0, 0.0, 1.0):
+        truth = simulator.log_prob(on_grid, np.full((1, 1), theta))
+        model = flow.log_prob(on_grid, jnp.array([theta]))
+        maps[f"theta = {theta:g}"] = known_surface.Map(np.asarray(truth), np.asarray(model))
+    sections = {}
+    for across in (-2.0, 0.0, 2.0):
+        z = np.stack([axis, np.full(GRID, across)], axis=-1)
+        learned = flow.project(simulator.embed(z), jnp.zeros(1))
+        off = np.asarray(learned - simulator.embed(simulator.unembed(learned)))
+        error = np.copysign(np.linalg.norm(off, axis=1), off[:, 2])  # the axis of heights is near z
+        height = np.asarray(simulator.height(z))
+        sections[f"z1 = {across:g}"] = known_surface.Section(height, height + error)
+    points = simulator.ood(jr.key(_TEST_SEED), OUTLIERS)
+    scores = {
+        "on the surface": np.asarray(flow.distance(points.on_manifold, jnp.zeros(1))),
+        "with noise": np.asarray(flow.distance(points.off_manifold, jnp.zeros(1))),
+    }
+    known_surface.draw(path, axis, maps=maps, sections=sections, scores=scores)
 
 
 def _folder(out: Path, model: str, seed: int) -> Path:
