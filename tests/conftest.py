@@ -8,6 +8,7 @@ os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 
 import hypothesis
 import jax
+import pytest
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update(
@@ -21,3 +22,14 @@ hypothesis.settings.register_profile(
     "mflows", max_examples=25, deadline=None, derandomize=True, database=None
 )
 hypothesis.settings.load_profile("mflows")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forgotten_programs():
+    """Compiled programs do not outlive their module.
+
+    Each one holds memory maps, of which Linux gives a process 65,530 (vm.max_map_count); past that
+    XLA crashes. What is needed again comes back from the cache on disk.
+    """
+    yield
+    jax.clear_caches()

@@ -20,7 +20,7 @@ FIT = {
     "no latent dim": ("{table}", "--latent-dim"),
     "latent dim too large": ("{table}", "-d", "3", "1 <= latent_dim <= 2"),
     "latent dim no number": ("{table}", "-d", "two", "latent-dim"),
-    "model": ("{table}", "-d", "1", "--model", "vae", "has the models m-flow, me-flow"),
+    "model": ("{table}", "-d", "1", "--model", "van", "a model out of m-flow, me-flow"),
     "recipe": ("{table}", "-d", "1", "--recipe", "magic", "manifold-then-density"),
     "condition": (
         "{table}",
@@ -104,7 +104,7 @@ def test_report_of_changed_data(command, run, conditional_table):
 def test_unknown_names(command, tmp_path):
     check(command("data", "torus", "--out", tmp_path / "x.npz"), "polynomial-surface")
     check(command("experiment", "torus"), "polynomial-surface")
-    check(command("experiment", "polynomial-surface", "--models", "vae"), "m-flow, me-flow")
+    check(command("experiment", "polynomial-surface", "--models", "van"), "m-flow, me-flow")
     check(command("experiment", "polynomial-surface", "--seeds", "0"), "--seeds >= 1")
     check(command("scores"), "Did you mean 'score'")
 

@@ -146,8 +146,8 @@ def test_experiment_calls_the_experiment(command, tmp_path, monkeypatch):
     options = ("--models", "af,m-flow", "--seeds", 2, "--quick", "--out", tmp_path, "--jobs", 2)
     result = command("experiment", "polynomial-surface", *options)
     assert result.exit_code == 0, result.output
-    more = {"jobs": 2, "overwrite": False}
-    assert calls == [("polynomial-surface", (tmp_path, ("af", "m-flow"), 2, True), more)]
+    given = {"models": ("af", "m-flow"), "seeds": 2, "quick": True, "jobs": 2, "overwrite": False}
+    assert calls == [("polynomial-surface", (tmp_path,), given)]
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ model log-density <= .02 nats.
 
 import json
 import re
+from functools import cache
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -88,8 +89,9 @@ def run(
     jobs: int = 1,
     overwrite: bool = False,
 ) -> None:
-    """Train every model on every seed, print the table, write ``results.json`` and reports.
+    """Train every model on every seed, print the table, write ``results.json``.
 
+    The first seed of every model gets a report, and figures beside the truth (``surface.png``).
     Runs that have ended are kept and only evaluated again, unless ``overwrite``.
     """
     out.mkdir(parents=True, exist_ok=True)
@@ -105,12 +107,11 @@ def run(
         ended = f"{row['status']} after {row['wall_seconds']:.0f} s"
         console.print(f"{row['model']} seed {row['seed']}: {ended}")
     console.print(_table(rows))
-    for row in rows:
-        folder = _folder(out, row["model"], row["seed"])
-        found = runs.open_run(folder)
+    for model in models:
+        found = runs.open_run(_folder(out, model, 0))
         console.print(f"Report: {write_report(found)}")
         if found.flow.latent_dim == 2 and not isinstance(found.flow.volume, Intractable):
-            draw_comparison(folder / "surface.png", found.flow)
+            draw_comparison(found.folder / "surface.png", found.flow)
 
 
 def _train_and_measure(
@@ -177,6 +178,8 @@ def measure(flow: Flow) -> dict[str, float]:
     if isinstance(flow.volume, Intractable):
         return found
     found |= metrics.log_density_error(sheet, test, simulator)
+    _, claimed = sheet.sample_and_log_prob(sample_key, (TEST,), jnp.zeros(1))
+    found |= metrics.coverage(claimed, sheet.log_prob(test.x, zero))
     theta = simulator.prior.sample(jr.fold_in(prior_key, 0), (TEST,))
     prior = Data(np.asarray(simulator.simulate(jr.fold_in(prior_key, 1), theta)), np.asarray(theta))
     over_prior = metrics.log_density_error(sheet, prior, simulator)["log_density_gap"]
@@ -188,25 +191,31 @@ def posterior_mmd(flow: Flow) -> dict[str, float]:
 
     20 points observed at theta = 0, 5,000 samples of each posterior, as published.
     """
+    return metrics.mmd(_posterior(0, flow), _true_posterior())
+
+
+def _posterior(seed: int, model: Flow | PolynomialSurface) -> np.ndarray:
     simulator = PolynomialSurface()
     observed = simulator.simulate(jr.key(_TEST_SEED + 1), jnp.zeros((OBSERVED, 1)))
-    of_model, of_truth = (
-        nuts(jr.key(seed), model, observed, simulator.prior).pooled
-        for seed, model in enumerate((flow, simulator))
-    )
-    return metrics.mmd(of_model, of_truth)
+    return nuts(jr.key(seed), model, observed, simulator.prior).pooled
+
+
+@cache
+def _true_posterior() -> np.ndarray:
+    return _posterior(1, PolynomialSurface())
 
 
 def draw_comparison(path: Path, flow: Flow) -> None:
-    """Density beside the truth at theta = -1, 0, 1; cross-sections; distances of outliers."""
+    """Density beside the truth and its calibration at theta = -1, 0, 1; cross-sections; outliers."""
     simulator = PolynomialSurface()
     axis = np.linspace(-5, 5, GRID)
     on_grid = simulator.embed(np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1))
-    maps = {}
+    maps, calibrations = {}, {}
     for theta in (-1.0, 0.0, 1.0):
         truth = simulator.log_prob(on_grid, np.full((1, 1), theta))
         model = flow.log_prob(on_grid, jnp.array([theta]))
         maps[f"theta = {theta:g}"] = known_surface.Map(np.asarray(truth), np.asarray(model))
+        calibrations[f"theta = {theta:g}"] = _calibration(flow, jnp.array([theta]))
     sections = {}
     for across in (-2.0, 0.0, 2.0):
         z = np.stack([axis, np.full(GRID, across)], axis=-1)
@@ -220,7 +229,20 @@ def draw_comparison(path: Path, flow: Flow) -> None:
         "on the surface": np.asarray(flow.distance(points.on_manifold, jnp.zeros(1))),
         "with noise": np.asarray(flow.distance(points.off_manifold, jnp.zeros(1))),
     }
-    known_surface.draw(path, axis, maps=maps, sections=sections, scores=scores)
+    known_surface.draw(
+        path, axis, maps=maps, sections=sections, calibrations=calibrations, scores=scores
+    )
+
+
+def _calibration(flow: Flow, theta: jnp.ndarray) -> known_surface.Calibration:
+    simulator = PolynomialSurface()
+    true_key, model_key = jr.split(jr.key(_TEST_SEED))
+    x = simulator.simulate(true_key, jnp.broadcast_to(theta, (TEST, 1)))
+    truth, model = simulator.log_prob(x, theta), flow.log_prob(x, theta)
+    _, claimed = flow.sample_and_log_prob(model_key, (TEST,), theta)
+    return known_surface.Calibration(
+        np.asarray(truth), np.asarray(truth - model), metrics.hpd_levels(claimed, model)
+    )
 
 
 def _folder(out: Path, model: str, seed: int) -> Path:

@@ -32,6 +32,9 @@ WIDEST, DECAY = 50.0, 0.8
 class SinkhornDivergence:
     """Sinkhorn divergence between samples of the flow and data, in scaled units.
 
+    Without OT_b(Y, Y) / 2, the term of the data alone: it is a third of the work and has no
+    gradient. The loss can be negative.
+
     A conditional flow draws one sample for every point of the batch, at that point's theta, and
     the two sets are compared in the joint space of (x, theta): a sample counts as right only near
     data of similar theta. Comparing x alone would leave the dependence on theta unlearned. x is in
@@ -52,7 +55,7 @@ class SinkhornDivergence:
         if (theta := condition_for(flow, batch.condition)) is not None:
             theta = theta / jnp.maximum(theta.std(0), 1e-6)
             points = [jnp.concatenate((x, theta), axis=1) for x in points]
-        return sinkhorn_divergence(*points, blur=self.blur)
+        return _divergence(*points, blur=self.blur, iterations=ITERATIONS, of_y=False)
 
 
 def sinkhorn_divergence(
@@ -68,6 +71,11 @@ def sinkhorn_divergence(
     a wide blur down are not the optimum, but near it, and their number keeps the cost of a step
     constant.
     """
+    return _divergence(x, y, blur=blur, iterations=iterations, of_y=True)
+
+
+def _divergence(x, y, *, blur: float, iterations: int, of_y: bool) -> Scalar:
+    """S_b with or without the term of y alone."""
     from ott.geometry.epsilon_scheduler import Epsilon
     from ott.geometry.pointcloud import PointCloud
     from ott.tools.sinkhorn_divergence import sinkhorn_divergence
@@ -81,5 +89,7 @@ def sinkhorn_divergence(
         "implicit_diff": None,
         "use_danskin": True,
     }
-    twice, _ = sinkhorn_divergence(PointCloud, x, y, epsilon=epsilon, solve_kwargs=solver)
+    twice, _ = sinkhorn_divergence(
+        PointCloud, x, y, epsilon=epsilon, solve_kwargs=solver, static_b=not of_y
+    )
     return twice / 2
