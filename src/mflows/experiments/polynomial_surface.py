@@ -206,7 +206,7 @@ def _true_posterior() -> np.ndarray:
 
 
 def draw_comparison(path: Path, flow: Flow) -> None:
-    """Density beside the truth and its calibration at theta = -1, 0, 1; cross-sections; outliers."""
+    """Density and calibration at theta = -1, 0, 1, cross-sections, distances of outliers."""
     simulator = PolynomialSurface()
     axis = np.linspace(-5, 5, GRID)
     on_grid = simulator.embed(np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1))
