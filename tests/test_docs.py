@@ -14,9 +14,10 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 @pytest.mark.parametrize(
-    "name", ["extending.md", "prescribed_manifolds.md", "training_algorithms.md"]
+    "name", ["extending.md", "inference.md", "prescribed_manifolds.md", "training_algorithms.md"]
 )
-def test_python_blocks_run_one_after_the_other(name):
+def test_python_blocks_run_one_after_the_other(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / name).read_text(), flags=re.DOTALL)
     assert blocks
     namespace: dict = {}

@@ -63,7 +63,7 @@ def test_a_line_moves_to_the_data_and_takes_their_width():
     chart = Pad(1, 2).then(Affine(jnp.zeros(2), jnp.ones(2))).then(Placement.identity(2))
     data = np.array([[100.0, -5.0]]) + points(0, 400) * np.array([[20.0, 0.0]])
     data[:, 1] += 0.01 * (data[:, 0] - 100)
-    recipe = mf.recipes.optimal_transport(15, batch_size=100, learning_rate=0.03)
+    recipe = mf.recipes.optimal_transport(15, batch_size=100, learning_rate=0.01)
     fitted = mf.fit(jr.key(0), mf.Flow(chart, line), data, recipe, progress=False)
     losses = [row["train"] for row in fitted.history]
     assert losses[-1] < losses[0]

@@ -127,6 +127,7 @@ def _train_and_measure(
         "mixture AUC": _auc({name: -mixture.score_samples(part) for name, part in unseen.items()}),
         "seconds": run.provenance["wall_seconds"],
         "status": run.provenance["status"],
+        "commit": run.provenance["commit"],
     }
 
 

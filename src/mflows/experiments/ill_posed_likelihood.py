@@ -37,6 +37,7 @@ from mflows.experiments.tables import table
 from mflows.experiments.trained import mark
 from mflows.flow import Flow
 from mflows.models import m_flow
+from mflows.runs import commit
 from mflows.simulators import GaussianSphere
 from mflows.training import Batch, Phase, recipes
 from mflows.training.loop import initial_state, players, run_epoch
@@ -120,7 +121,7 @@ def _train_and_measure(way: str, seed: int, quick: bool) -> dict[str, Any]:
         u = np.asarray(flow.encode(test))
         curve = np.asarray(flow.decode(np.linspace(u.min(0), u.max(0), 400)))
     last = history[-1] if history else dict.fromkeys(("nll", "reconstruction", "largest"), math.nan)
-    named = {"training": way, "seed": seed, "status": status}
+    named = {"training": way, "seed": seed, "status": status, "commit": commit()}
     return {**named, **last, "history": history, "curve": curve.tolist()}
 
 

@@ -131,7 +131,9 @@ def _train_and_measure(
     samples = np.asarray(run.flow.sample(jr.key(seed), (len(new),)))
     tree = NearestNeighbors(n_neighbors=1).fit(reference / STD)
     nearest, truth = (tree.kneighbors(part / STD)[0] for part in (samples, new))
-    kept = {name: run.provenance[name] for name in ("status", "wall_seconds", "cpu_seconds")}
+    kept = {
+        name: run.provenance[name] for name in ("status", "wall_seconds", "cpu_seconds", "commit")
+    }
     return {
         "model": model,
         "seed": seed,

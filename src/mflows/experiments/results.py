@@ -8,12 +8,21 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, median
+from types import MappingProxyType
 from typing import Any
 
 from mflows.data import write_atomically
 from mflows.experiments import module, names
 
-HIGHER_IS_BETTER = ("auc", "elbo", "importance_weighted", "ess", "coverage_p")
+HIGHER_IS_BETTER = (
+    "outlier_auc",
+    "M-flow AUC",
+    "PCA AUC",
+    "mixture AUC",
+    "AUC of",
+    "ESS",
+    "log_prob",
+)
 
 
 def write_tables(runs: Path, out: Path) -> list[Path]:
@@ -23,8 +32,9 @@ def write_tables(runs: Path, out: Path) -> list[Path]:
     for name in names():
         path = runs / name / "results.json"
         if path.is_file():
-            published = getattr(module(name), "PUBLISHED", None)
-            text = markdown(name, json.loads(path.read_text()), published)
+            rows = json.loads(path.read_text())
+            columns, published = (getattr(module(name), n, {}) for n in ("COLUMNS", "PUBLISHED"))
+            text = markdown(name, rows, columns=columns, published=published)
             write_atomically(out / f"{name}.md", text.encode())
             written.append(out / f"{name}.md")
     return written
@@ -33,7 +43,9 @@ def write_tables(runs: Path, out: Path) -> list[Path]:
 def markdown(
     name: str,
     rows: Sequence[Mapping[str, Any]],
-    published: Mapping[str, Mapping[str, str]] | None = None,
+    *,
+    columns: Mapping[str, str] = MappingProxyType({}),
+    published: Mapping[str, Mapping[str, str]] = MappingProxyType({}),
 ) -> str:
     """Both tables of an experiment: of its systems, and of all its runs.
 
@@ -41,6 +53,7 @@ def markdown(
         name: Title.
         rows: One for each run. Texts but for ``status`` and ``commit`` name the system, whole
             numbers the run; the others are metrics.
+        columns: Metric -> its heading, of those that the table of systems shows; all if empty.
         published: Published numbers of a system, by its first name and the metric.
     """
     keys = dict.fromkeys(key for row in rows for key in row if key not in ("status", "commit"))
@@ -50,17 +63,18 @@ def markdown(
     for row in rows:
         groups.setdefault(tuple(row[label] for label in labels), []).append(row)
 
+    shown = [key for key in metrics if key in columns] or metrics
     systems = []
     for group, members in groups.items():
         failed = sum(row.get("status", "finished") != "finished" for row in members)
         count = f"{len(members)}" + (f", {failed} failed" if failed else "")
-        spreads = [_spread(k, [row[k] for row in members if k in row]) for k in metrics]
+        spreads = [_spread(k, [row[k] for row in members if k in row]) for k in shown]
         systems.append([*group, count, *spreads])
-        if known := (published or {}).get("".join(group[:1])):
-            systems.append(["*published*", *group[1:], "", *(known.get(k, "") for k in metrics)])
+        if known := published.get("".join(group[:1])):
+            systems.append(["*published*", *group[1:], "", *(known.get(k, "") for k in shown)])
     runs = [
         [_text(row.get(k, "-")) for k in (*labels, *counts, *metrics)]
-        + [row.get("status", ""), str(row.get("commit") or "")[:7]]
+        + [row.get("status", ""), _short(row.get("commit") or "")]
         for row in rows
     ]
     return "\n".join(
@@ -69,7 +83,7 @@ def markdown(
             "",
             "Median (mean; worst) of all runs of a system:",
             "",
-            *_table([*labels, "runs", *metrics], systems),
+            *_table([*labels, "runs", *(columns.get(k, k) for k in shown)], systems),
             "",
             "Every run:",
             "",
@@ -79,10 +93,15 @@ def markdown(
     )
 
 
+def _short(commit: str) -> str:
+    """Seven digits, and a star for a tree that was changed since."""
+    return commit[:7] + "*" * commit.endswith("-dirty")
+
+
 def _spread(metric: str, values: Sequence[float]) -> str:
     if not values:
         return "-"
-    higher = any(part in metric.lower() for part in HIGHER_IS_BETTER)
+    higher = metric.startswith(HIGHER_IS_BETTER)
     worst = min(values) if higher else max(values)
     if len(values) == 1:
         return _text(values[0])

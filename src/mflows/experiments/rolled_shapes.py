@@ -21,6 +21,7 @@ from mflows.experiments.jobs import run_jobs
 from mflows.experiments.tables import table
 from mflows.experiments.trained import mark
 from mflows.models import m_flow
+from mflows.runs import commit
 from mflows.saving import save
 from mflows.simulators.rolled import SHAPES
 from mflows.training import TrainingDiverged, fit, recipes
@@ -89,4 +90,4 @@ def _train_and_measure(out: Path, name: str, seed: int, quick: bool) -> dict:
     unit = np.sqrt(x.var(0).mean())
     error = np.asarray(flow.distance(shape.draw(test_key, TEST))) / unit
     numbers = {"mean": float(error.mean()), "max": float(error.max()), "seconds": seconds}
-    return {"shape": name, "seed": seed, **numbers, "status": status}
+    return {"shape": name, "seed": seed, **numbers, "status": status, "commit": commit()}

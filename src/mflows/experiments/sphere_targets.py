@@ -43,6 +43,7 @@ from mflows.experiments.tables import table
 from mflows.experiments.trained import mark
 from mflows.flow import Flow
 from mflows.models import fom
+from mflows.runs import commit
 from mflows.saving import save
 from mflows.training import Phase, ReverseKL, TrainingDiverged, fit
 
@@ -149,4 +150,5 @@ def _train_and_measure(out: Path, target: str, seed: int, quick: bool) -> dict:
     seconds = time.process_time() - started
     save(out / f"{target}-{seed}", flow)
     found = measure(flow, target, test_key)
-    return {"target": target, "seed": seed, **found, "cpu_seconds": seconds, "status": status}
+    row = {"target": target, "seed": seed, **found, "cpu_seconds": seconds}
+    return {**row, "status": status, "commit": commit()}

@@ -10,6 +10,7 @@ per kind of figure returns plain Plotly specifications, and ``page`` sets them i
 
 from mflows.report.checks import Warn, warnings_of
 from mflows.report.content import Content, Curve, Points, Surface, Table, View
+from mflows.report.corner import corner
 from mflows.report.page import html, write
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "Table",
     "View",
     "Warn",
+    "corner",
     "html",
     "warnings_of",
     "write",

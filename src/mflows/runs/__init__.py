@@ -8,6 +8,7 @@ The folder's content is its identity: it can be moved and renamed.
 """
 
 from mflows.runs.config import MODELS, RECIPES, Config, check_model, check_system
+from mflows.runs.provenance import commit
 from mflows.runs.run import Run, open_run, read_config
 from mflows.runs.source import Source
 from mflows.runs.train import train
@@ -20,6 +21,7 @@ __all__ = [
     "Source",
     "check_model",
     "check_system",
+    "commit",
     "open_run",
     "read_config",
     "train",

@@ -184,7 +184,7 @@ def optimal_transport(
     Args:
         epochs: Passes over the data.
         batch_size: Points per step, and samples compared with them.
-        learning_rate: Peak learning rate.
+        learning_rate: A third of the peak rate.
     """
     return [
         Phase(
@@ -193,7 +193,7 @@ def optimal_transport(
             epochs,
             name="transport",
             batch_size=batch_size,
-            learning_rate=learning_rate,
+            learning_rate=3 * learning_rate,
             start=place_chart,
         )
     ]
@@ -207,7 +207,7 @@ def alternating_optimal_transport(
     Args:
         epochs: Passes over the data, shared by the two phases.
         batch_size: Points per step of optimal transport; the density takes a tenth of it.
-        learning_rate: Peak learning rate of both.
+        learning_rate: Peak rate of the density; that of transport is 3 times as high.
     """
     (transport,) = optimal_transport(2, batch_size=batch_size, learning_rate=learning_rate)
     density = manifold_then_density(
