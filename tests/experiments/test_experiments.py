@@ -13,7 +13,7 @@ from flowjax.distributions import Normal
 import mflows as mf
 from mflows import experiments
 from mflows.charts import Chart, Sphere
-from mflows.experiments import lorenz, rolled_shapes, sphere_targets
+from mflows.experiments import lorenz, polynomial_surface, rolled_shapes, sphere_targets
 from mflows.experiments.jobs import run_jobs
 from mflows.latents import SphereFlow
 from mflows.simulators.rolled import SHAPES
@@ -27,7 +27,9 @@ def test_every_experiment_has_a_runner():
         experiments.named("no-such")
 
 
-def test_polynomial_surface(tmp_path, capsys):
+def test_polynomial_surface(tmp_path, capsys, monkeypatch):
+    for name, value in (("TEST", 1000), ("OUTLIERS", 200), ("GRID", 21)):
+        monkeypatch.setattr(polynomial_surface, name, value)
     experiments.named("polynomial-surface")(tmp_path, ("m-flow", "af"), 1, True)
     rows = json.loads((tmp_path / "results.json").read_text())
     assert [row["model"] for row in rows] == ["m-flow", "af"]

@@ -33,7 +33,7 @@ class SinkhornDivergence:
     """Sinkhorn divergence between samples of the flow and data, in scaled units.
 
     Without OT_b(Y, Y) / 2, the term of the data alone: it is a third of the work and has no
-    gradient. The loss can be negative.
+    gradient. The least loss is not 0.
 
     A conditional flow draws one sample for every point of the batch, at that point's theta, and
     the two sets are compared in the joint space of (x, theta): a sample counts as right only near
