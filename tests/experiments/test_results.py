@@ -63,10 +63,12 @@ def test_tables_are_written_for_experiments_that_were_run(tmp_path):
     (tmp_path / "runs" / "digits").mkdir(parents=True)
     (tmp_path / "runs" / "other").mkdir()
     for name in ("digits", "other"):
-        (tmp_path / "runs" / name / "results.json").write_text(json.dumps(ROWS))
+        rows = [{**row, "curve": [1.0]} for row in ROWS]
+        (tmp_path / "runs" / name / "results.json").write_text(json.dumps(rows))
     written = write_tables(tmp_path / "runs", tmp_path / "docs")
     assert written == [tmp_path / "docs" / "digits.md"]
     assert written[0].read_text().startswith("# digits")
+    assert json.loads(written[0].with_suffix(".json").read_text()) == ROWS
 
 
 def test_without_results_the_command_says_what_to_run(tmp_path):

@@ -26,18 +26,27 @@ HIGHER_IS_BETTER = (
 
 
 def write_tables(runs: Path, out: Path) -> list[Path]:
-    """Write ``NAME.md`` into ``out`` for every experiment with results in ``runs/NAME``."""
+    """Write ``NAME.md`` into ``out`` for every experiment with results in ``runs/NAME``.
+
+    ``NAME.json`` beside it has its rows.
+    """
     out.mkdir(parents=True, exist_ok=True)
     written = []
     for name in names():
         path = runs / name / "results.json"
         if path.is_file():
-            rows = json.loads(path.read_text())
+            rows = [_plain(row) for row in json.loads(path.read_text())]
             columns, published = (getattr(module(name), n, {}) for n in ("COLUMNS", "PUBLISHED"))
             text = markdown(name, rows, columns=columns, published=published)
             write_atomically(out / f"{name}.md", text.encode())
+            write_atomically(out / f"{name}.json", json.dumps(rows, indent=1).encode())
             written.append(out / f"{name}.md")
     return written
+
+
+def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
+    """The row without curves and histories."""
+    return {key: value for key, value in row.items() if not isinstance(value, list)}
 
 
 def markdown(
