@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flowjax.bijections import Affine, Chain
 from paramax import unwrap
-from tests.registry import CHARTS, coupling, placement, serves
+from tests.registry import CHARTS, FREE_CHARTS, coupling, placement, serves
 
 from mflows.charts import BijectionChart, Chart, Circle, Pad, Placement, Product, Sphere
 from mflows.volume import Auto, ClosedForm, Complement, Determinant, Exact, PartByPart
@@ -72,10 +72,21 @@ def test_the_scaling_of_data_is_not_the_sum_of_its_log_scales():
         (Sphere(2), ClosedForm),
         (Product(Circle(), Sphere(2)), PartByPart),
         (Sphere(2).then(placement(3)), Exact),
+        (FREE_CHARTS["affine couplings with an encoder"](), Complement),
+        (FREE_CHARTS["inverted generator"](), Exact),
     ],
 )
 def test_auto_takes_the_method_with_the_fewest_derivatives(chart, kind):
     assert type(Auto().choose(chart)) is kind
+
+
+@pytest.mark.parametrize("name", FREE_CHARTS)
+def test_auto_is_exact_for_charts_with_encoders_of_their_own(name):
+    chart, u, theta = unwrap(FREE_CHARTS[name]()), jnp.array([0.3, -0.2]), jnp.array([0.5, 1.0])
+    found = jax.jit(lambda u: Auto().decode_and_log_volume(chart, u, theta))(u)
+    expected = jax.jit(lambda u: Exact().decode_and_log_volume(chart, u, theta))(u)
+    np.testing.assert_allclose(found[0], expected[0], rtol=1e-12)
+    np.testing.assert_allclose(found[1], expected[1], rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", CHARTS)

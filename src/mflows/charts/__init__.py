@@ -1,6 +1,12 @@
 """Charts: what a manifold is, how tangents are carried along it, and the layers of both."""
 
-from mflows.charts.autoencoder import Encoded, Generator, Inverted, NoisyGenerator
+from mflows.charts.autoencoder import (
+    Encoded,
+    Generator,
+    Inverted,
+    NoisyGenerator,
+    without_encoder,
+)
 from mflows.charts.chart import BijectionChart, Chart, Composed, HasLogVolume, Pad, Unavailable
 from mflows.charts.circular import circular_spline_stack
 from mflows.charts.conormals import push_conormals
@@ -44,4 +50,5 @@ __all__ = [
     "sphere_spline_stack",
     "spline_coupling",
     "spline_stack",
+    "without_encoder",
 ]

@@ -20,7 +20,7 @@ import optimistix as optx
 from jaxtyping import Array, PRNGKeyArray
 from paramax import NonTrainable
 
-from mflows.charts.chart import Chart, Unavailable, common_condition
+from mflows.charts.chart import Chart, Composed, Unavailable, common_condition
 from mflows.charts.pushforward import pushforward
 from mflows.nets import GaussianEncoder, SkipMLP
 
@@ -166,3 +166,13 @@ def _(chart: Inverted, u, frame, condition):
 @pushforward.register
 def _(chart: Encoded, u, frame, condition):
     return pushforward(chart.chart, u, frame, condition)
+
+
+def without_encoder(chart: Chart) -> Chart:
+    """The chart that decodes the same way and brings no encoder of its own, if there is one."""
+    match chart:
+        case Encoded() | Inverted():
+            return without_encoder(chart.chart)
+        case Composed(inner=Encoded() | Inverted()):
+            return Composed(without_encoder(chart.inner), chart.bijection)
+    return chart

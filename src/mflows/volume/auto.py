@@ -1,6 +1,14 @@
 """The default: an exact method, chosen by n, D and what the chart offers."""
 
-from mflows.charts import BijectionChart, Chart, Composed, HasLogVolume, Pad, Product
+from mflows.charts import (
+    BijectionChart,
+    Chart,
+    Composed,
+    HasLogVolume,
+    Pad,
+    Product,
+    without_encoder,
+)
 from mflows.volume.closed_form import ClosedForm
 from mflows.volume.complement import Complement
 from mflows.volume.determinant import Determinant
@@ -14,6 +22,7 @@ class Auto(Volume):
 
     def choose(self, chart: Chart) -> Volume:
         """Which method serves ``chart``: the one that needs the fewest derivatives."""
+        chart = without_encoder(chart)
         if isinstance(chart, BijectionChart):
             return Determinant()
         if isinstance(chart, HasLogVolume):
@@ -26,4 +35,5 @@ class Auto(Volume):
         return Exact()
 
     def decode_and_log_volume(self, chart, u, condition=None, key=None):
+        chart = without_encoder(chart)  # log-volumes are those of the decoder
         return self.choose(chart).decode_and_log_volume(chart, u, condition, key)
