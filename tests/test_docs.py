@@ -49,6 +49,12 @@ def test_the_tutorial_runs_from_the_table_to_the_outlier_score(tmp_path, monkeyp
     assert len(namespace["np"].load("samples.npy")) == 100
 
 
+def test_the_readme_shows_the_table_of_the_polynomial_surface_as_it_is():
+    systems = (DOCS / "results" / "polynomial-surface.md").read_text().split("\n\n")[2]
+    assert systems.startswith("| model")
+    assert systems in (DOCS.parent / "README.md").read_text()
+
+
 def test_relative_links_lead_somewhere():
     root = DOCS.parent
     for page in (root / "README.md", root / "CONTRIBUTING.md", *DOCS.glob("*.md")):

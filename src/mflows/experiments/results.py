@@ -72,7 +72,7 @@ def markdown(
     for row in rows:
         groups.setdefault(tuple(row[label] for label in labels), []).append(row)
 
-    shown = [key for key in metrics if key in columns] or metrics
+    shown = [key for key in columns if key in metrics] or metrics
     systems = []
     for group, members in groups.items():
         failed = sum(row.get("status", "finished") != "finished" for row in members)
@@ -111,7 +111,7 @@ def _spread(metric: str, values: Sequence[float]) -> str:
     if not values:
         return "-"
     higher = metric.startswith(HIGHER_IS_BETTER)
-    worst = min(values) if higher else max(values)
+    worst = min(values) if higher else max(values, key=abs)
     if len(values) == 1:
         return _text(values[0])
     return f"{_text(median(values))} ({_text(mean(values))}; {_text(worst)})"
