@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from mflows.report import corner
 
@@ -10,18 +11,19 @@ SAMPLES = np.random.default_rng(0).normal(size=(4, 250, 2))
 
 @pytest.mark.parametrize(("size", "truth"), [(1, [0.2]), (2, [0.0, 0.5]), (2, None)])
 def test_it_is_an_image_of_so_many_panels(tmp_path, monkeypatch, size, truth):
-    figures = []
-    save = corner.__globals__["Figure"].savefig
+    figures, save = [], Figure.savefig
     monkeypatch.setattr(
-        corner.__globals__["Figure"],
+        Figure,
         "savefig",
-        lambda figure, *args, **more: (figures.append(figure), save(figure, *args, **more)),
+        lambda self, *args, **more: (figures.append(self), save(self, *args, **more)),
     )
     path = corner(tmp_path / "posterior.png", SAMPLES[..., :size], truth=truth)
     assert path.read_bytes().startswith(b"\x89PNG")
     panels = [axes for axes in figures[0].axes if axes.axison and axes.has_data()]
     assert len(panels) == size * (size + 1) // 2
     assert f"theta{size - 1}" in {axes.get_xlabel() for axes in panels}
+    lines = {float(np.asarray(line.get_xdata()).flat[0]) for line in panels[-1].get_lines()}
+    assert truth is None or truth[-1] in lines
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import ArrayLike
-from matplotlib.figure import Figure
 
 SIZE = 2.4
 """Inches of each panel."""
@@ -32,7 +31,8 @@ def corner(
     Raises:
         ValueError: For other shapes.
     """
-    import corner
+    import corner  # and Matplotlib: slow to import, and no report needs them
+    from matplotlib.figure import Figure
 
     pooled = np.asarray(samples, dtype=float)
     pooled = pooled.reshape(-1, pooled.shape[-1]) if pooled.ndim == 3 else pooled
