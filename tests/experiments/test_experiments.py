@@ -2,6 +2,7 @@
 
 import json
 import time
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,7 @@ from mflows.charts import Chart, Sphere
 from mflows.experiments import lorenz, polynomial_surface, rolled_shapes, sphere_targets
 from mflows.experiments.jobs import run_jobs
 from mflows.latents import SphereFlow
+from mflows.simulators import PolynomialSurface
 from mflows.simulators.rolled import SHAPES
 from mflows.training import start
 
@@ -35,12 +37,26 @@ def test_polynomial_surface(tmp_path, capsys, monkeypatch):
     assert [row["model"] for row in rows] == ["m-flow", "af"]
     assert rows[0]["reconstruction"] < 1
     assert rows[0]["sample_distance"] < 0.5  # four epochs: a rough surface, but in its place
+    assert 0 < rows[0]["coverage_50"] < rows[0]["coverage_90"] <= 1
     assert "reconstruction" not in rows[1]
     assert "Polynomial surface" in capsys.readouterr().out
     assert (tmp_path / "m-flow-0" / "report.html").is_file()
+    assert (tmp_path / "m-flow-0" / "surface.png").stat().st_size > 10_000
     before = (tmp_path / "m-flow-0" / "flow.safetensors").read_bytes()
     experiments.named("polynomial-surface")(tmp_path, ("m-flow",), 1, True)
     assert (tmp_path / "m-flow-0" / "flow.safetensors").read_bytes() == before
+
+
+def test_posteriors_of_the_truth_agree_and_one_of_other_points_does_not(monkeypatch):
+    truth = PolynomialSurface()
+    fewer = partial(polynomial_surface.nuts, draws=500, warmup=200)
+    monkeypatch.setattr(polynomial_surface, "nuts", fewer)
+    assert abs(polynomial_surface.posterior_mmd(truth)["mmd2"]) < 0.01
+    observed = truth.simulate(jax.random.key(0), jnp.full((20, 1), -0.9))
+    other = fewer(jax.random.key(1), truth, observed, truth.prior).pooled
+    polynomial_surface._true_posterior.cache_clear()  # these few draws are for this test only
+    monkeypatch.setattr(polynomial_surface, "_true_posterior", lambda: other)
+    assert polynomial_surface.posterior_mmd(truth)["mmd2"] > 0.1
 
 
 def test_digits(tmp_path):

@@ -115,8 +115,9 @@ def run(
     for model in models:
         found = runs.open_run(_folder(out, model, 0))
         console.print(f"Report: {write_report(found)}")
-        if found.flow.latent_dim == 2 and not isinstance(found.flow.volume, Intractable):
+        if found.flow.latent_dim == 2 and found.config.model not in INTRACTABLE:
             draw_comparison(found.folder / "surface.png", found.flow)
+            console.print(f"Figure: {found.folder / 'surface.png'}")
 
 
 def _train_and_measure(
@@ -192,7 +193,7 @@ def measure(flow: Flow) -> dict[str, float]:
     return found | {"log_density_gap_prior": over_prior}
 
 
-def posterior_mmd(flow: Flow) -> dict[str, float]:
+def posterior_mmd(flow: Flow | PolynomialSurface) -> dict[str, float]:
     """MMD^2 between posteriors of theta by the model and by the truth, each sampled by NUTS.
 
     20 points observed at theta = 0, 5,000 samples of each posterior, as published.
