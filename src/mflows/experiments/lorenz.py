@@ -32,7 +32,7 @@ from mflows import metrics, runs
 from mflows.data import save_array, write_atomically
 from mflows.experiments.jobs import run_jobs
 from mflows.experiments.tables import table
-from mflows.experiments.trained import mark, trained
+from mflows.experiments.trained import account, mark, trained
 from mflows.run_report import write_report
 from mflows.simulators import Lorenz
 from mflows.simulators.lorenz import STD
@@ -131,9 +131,6 @@ def _train_and_measure(
     samples = np.asarray(run.flow.sample(jr.key(seed), (len(new),)))
     tree = NearestNeighbors(n_neighbors=1).fit(reference / STD)
     nearest, truth = (tree.kneighbors(part / STD)[0] for part in (samples, new))
-    kept = {
-        name: run.provenance[name] for name in ("status", "wall_seconds", "cpu_seconds", "commit")
-    }
     return {
         "model": model,
         "seed": seed,
@@ -143,5 +140,5 @@ def _train_and_measure(
         "nearest": float(nearest.mean()),
         "nearest_truth": float(truth.mean()),
         **metrics.two_sample_test(samples / STD, new / STD),
-        **kept,
+        **account(run),
     }

@@ -32,7 +32,7 @@ from mflows.charts import Inverted
 from mflows.data import Data, save_array, write_atomically
 from mflows.experiments.jobs import run_jobs
 from mflows.experiments.tables import table
-from mflows.experiments.trained import mark, trained
+from mflows.experiments.trained import account, mark, trained
 from mflows.flow import Flow
 from mflows.inference import nuts
 from mflows.latents import Thickened
@@ -144,10 +144,7 @@ def _train_and_measure(
     measured = measure(run.flow)
     if system.model not in INTRACTABLE and not quick:
         measured |= posterior_mmd(run.flow)
-    kept = {
-        name: run.provenance[name] for name in ("status", "wall_seconds", "cpu_seconds", "commit")
-    }
-    return {"model": model, "seed": seed, **measured, **kept}
+    return {"model": model, "seed": seed, **measured, **account(run)}
 
 
 def _simulate(path: Path, events: int, seed: int) -> None:

@@ -23,7 +23,7 @@ from mflows import metrics, runs
 from mflows.data import Data, save_array, write_atomically
 from mflows.experiments.jobs import run_jobs
 from mflows.experiments.tables import table
-from mflows.experiments.trained import mark, trained
+from mflows.experiments.trained import account, mark, trained
 from mflows.flow import Flow
 from mflows.latents import Thickened
 from mflows.models import on_manifold
@@ -152,12 +152,9 @@ def _train_and_measure(
     run = trained(
         folder_of(out, model, noise, seed), config, overwrite=overwrite, progress=progress
     )
-    kept = {
-        name: run.provenance[name] for name in ("status", "wall_seconds", "cpu_seconds", "commit")
-    }
     # A label, not a number to average over.
     named = {"model": model, "noise": f"{noise:g}", "seed": seed}
-    return {**named, **measure(run.flow, simulator, case.simulator(0.0)), **kept}
+    return {**named, **measure(run.flow, simulator, case.simulator(0.0)), **account(run)}
 
 
 def measure(flow: Flow, simulator: AngularGaussian, noiseless: AngularGaussian) -> dict[str, float]:

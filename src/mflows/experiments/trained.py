@@ -1,6 +1,7 @@
 """The run behind a row of a table, whether it was trained before, is trained now, or diverges."""
 
 from pathlib import Path
+from typing import Any
 
 from mflows.runs import Config, Run, open_run, train
 from mflows.training import TrainingDiverged
@@ -16,6 +17,12 @@ def trained(folder: Path, config: Config, *, overwrite: bool, progress: bool) ->
         return train(folder, config, overwrite=replace, resume=not replace, progress=progress)
     except TrainingDiverged:
         return open_run(folder)
+
+
+def account(run: Run) -> dict[str, Any]:
+    """What a row says of how its run went."""
+    kept = ("status", "wall_seconds", "cpu_seconds", "commit")
+    return {name: run.provenance[name] for name in kept}
 
 
 def mark(status: str) -> str:
