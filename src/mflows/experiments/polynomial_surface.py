@@ -13,7 +13,7 @@ followed by nothing, :alternating or :simultaneous (m-flow also :optimal-transpo
 
 Expected here, on every seed of m-flow and me-flow, sequential, alternating or simultaneous:
 distance <= .002, reconstruction <= .0015, OOD AUC >= .99, mean of true minus model log-density
-<= .02 nats. MMD is below .005 in the median and up to .008 on single seeds (docs/results).
+<= .02 nats. MMD is below .005 in the median and up to .011 on single seeds (docs/results).
 """
 
 import json
