@@ -92,7 +92,9 @@ def _scored(run: Run, data: Data) -> Points:
         distance = run.flow.distance(data.x, data.condition)
         return Points(data.x, distance=np.asarray(distance))
     found = run.score(data)
-    return Points(data.x, np.asarray(found.log_prob), np.asarray(found.distance))
+    ambient = run.flow.latent_dim == run.flow.shape[0]
+    distance = None if ambient else np.asarray(found.distance)
+    return Points(data.x, np.asarray(found.log_prob), distance)
 
 
 def _lead(run: Run, points: int) -> str:
@@ -111,7 +113,7 @@ def _summary(run: Run, held_out: Points, train: int, test: int) -> dict[str, str
     found = {}
     if held_out.log_prob is not None:
         found["held-out mean log_prob"] = f"{np.mean(held_out.log_prob):.4g} nats"
-    if held_out.distance is not None and latent_dim < dim:
+    if held_out.distance is not None:
         found["held-out mean distance"] = f"{np.mean(held_out.distance):.3g}"
     numbers = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(run.flow, eqx.is_inexact_array)))
     ambient = f"D\u00a0=\u00a0{dim}"  # what belongs together stays on one line

@@ -31,6 +31,10 @@ def test_fit_of_an_ambient_flow(command, table, tmp_path, monkeypatch):
     assert run.config.recipe == "maximum-likelihood"
     assert run.flow.latent_dim == 3
     assert "reconstruction error" not in result.stdout
+    assert command("report", run.folder).exit_code == 0
+    page = (run.folder / "report.html").read_text()
+    assert "a density with respect to volume in the space of the data" in page
+    assert "distance to the manifold" not in page
 
 
 def test_fit_on_a_prescribed_circle_finds_the_density(command, tmp_path):

@@ -20,7 +20,8 @@ class Points:
         x: The points, shape ``(N, D)``, in the data's own units.
         log_prob: Log density at the projection of each point, shape ``(N,)``; ``None`` for a
             model without a density.
-        distance: Reconstruction error of each point, shape ``(N,)``; ``None`` if unknown.
+        distance: Reconstruction error of each point, shape ``(N,)``; ``None`` for a model without
+            a manifold, whose density is one in space.
 
     Raises:
         ValueError: If there are no points, or the shapes do not agree.

@@ -27,6 +27,16 @@ from mflows.report.figures import (
 BINS = 60
 SCATTER = 2000
 TAIL = 0.001  # share of lowest log densities left out of the histogram
+_ON_MANIFOLD = (
+    "log_prob is a density with respect to n-dimensional volume on the manifold, taken at the "
+    "projection of the point: a point off the manifold can have a high one. Read it beside the "
+    "distance, and never compare it across different n or different manifolds."
+)
+_IN_SPACE = (
+    "log_prob is a density with respect to volume in the space of the data. The two curves should "
+    "agree; a held-out curve further to the left means that the density follows the training set. "
+    "Never compare it with a density on a manifold."
+)
 Sets = list[tuple[str, str, np.ndarray]]
 
 
@@ -61,11 +71,7 @@ def density_figure(train: Points | None, held_out: Points | None) -> Figure | No
         return None
     pooled = np.concatenate([a for _, _, a in sets])
     low = float(np.quantile(pooled, TAIL))
-    caption = (
-        "log_prob is a density with respect to n-dimensional volume on the manifold, taken at the "
-        "projection of the point: a point off the manifold can have a high one. Read it beside "
-        "the distance, and never compare it across different n or different manifolds."
-    )
+    caption = _ON_MANIFOLD if _sets(train, held_out, "distance") else _IN_SPACE
     if below := int((pooled < low).sum()):
         caption += f" {below:,} lowest of {len(pooled):,} values lie left of the axis."
     edges = _edges(low, float(pooled.max()))
