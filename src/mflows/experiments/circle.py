@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from mflows import runs
+from mflows.experiments.spheres import COLUMNS as COLUMNS
 from mflows.experiments.spheres import Case, folder_of, run_case
 from mflows.report.circle import draw
 from mflows.simulators import GaussianSphere

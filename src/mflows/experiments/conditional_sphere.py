@@ -7,6 +7,7 @@ theta_1. 10,000 points, each at its own theta, exactly on the unit sphere or wit
 radius; tested at theta from the prior.
 """
 
+from mflows.experiments.spheres import COLUMNS as COLUMNS
 from mflows.experiments.spheres import Case, runner
 from mflows.simulators import ConditionalSphere
 

@@ -8,6 +8,7 @@ it integrates to 1. No single chart covers a sphere: the flow on the prescribed 
 to compare with.
 """
 
+from mflows.experiments.spheres import COLUMNS as COLUMNS
 from mflows.experiments.spheres import Case, runner
 from mflows.simulators import GaussianSphere
 
