@@ -31,6 +31,11 @@ NAMES = ("surface", "wide", "curve", "space curve", "title only")
 
 
 def missing(reason: str):
+    """Fail under CI, which installs a browser; skip where a developer has none.
+
+    A browser is no Python package, so `make test` cannot install it, and everything else in the
+    suite says something without it.
+    """
     if os.environ.get("CI"):
         pytest.fail(f"{reason} {HOW}", pytrace=False)
     pytest.skip(f"{reason} `make test` installs Python packages only, not a browser. {HOW}")
