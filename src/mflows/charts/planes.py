@@ -12,7 +12,9 @@ between two sheets in neighbour spacings wherever a projection lays one sheet ov
 in many dimensions moves both parts alike.
 
 ``choose_plane`` tries principal planes, coordinate planes and random ones and refines the best by
-random steps. It searches on the mean over points, which is smoother than the quantile.
+random steps. It searches on the mean over points and neighbours: smoother, and on a closed surface,
+where no plane serves, it is least where one sheet has few points, so that the seam comes to lie
+there.
 """
 
 from itertools import combinations
@@ -54,11 +56,11 @@ class Plane(NamedTuple):
 
 
 def _spread(z: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """Measure the largest distance in z of every point from its nearest neighbours in u."""
+    """Measure distances in z of every point from its nearest neighbours in u, shape (N, 8)."""
     count = min(NEIGHBOURS + 1, len(u))
     search = NearestNeighbors(n_neighbors=count, algorithm="kd_tree" if u.shape[1] < 5 else "brute")
     near = search.fit(u).kneighbors(u, return_distance=False)
-    return np.linalg.norm(z[near] - z[:, None], axis=-1).max(1)
+    return np.linalg.norm(z[near[:, 1:]] - z[:, None], axis=-1)
 
 
 def conflict(z: Float[np.ndarray, "N D"], u: Float[np.ndarray, "N n"]) -> float:
@@ -68,7 +70,7 @@ def conflict(z: Float[np.ndarray, "N D"], u: Float[np.ndarray, "N n"]) -> float:
         z: Standardised points, shape (N, D), a few thousand at most.
         u: Their coordinates, shape (N, n), for example ``z @ frame.T``.
     """
-    spread, unit = (np.quantile(_spread(z, v), QUANTILE) for v in (u, z))
+    spread, unit = (np.quantile(_spread(z, v).max(1), QUANTILE) for v in (u, z))
     return float(spread / max(unit, np.finfo(float).tiny))
 
 

@@ -35,6 +35,9 @@ CASE = Case(
         "m-flow",
         "m-flow:alternating",
         "m-flow:simultaneous",
+        "m-flow:optimal-transport",
+        "m-flow:alternating-optimal-transport",
+        "m-flow:maximum-likelihood",
         "me-flow",
         "pae",
         "pie",
@@ -58,13 +61,13 @@ def run(
     x = np.stack([np.cos(angles), np.sin(angles)], axis=1)
     truth = np.asarray(_simulator(0.0).log_prob(x))
     found = {
-        noise: {
-            model: np.asarray(
+        model: {
+            noise: np.asarray(
                 runs.open_run(folder_of(out, model, noise, 0)).flow.log_prob(jnp.asarray(x))
             )
-            for model in models
+            for noise in CASE.noises
             if not (noise == 0 and model.partition(":")[0].partition("+")[0] in ("af", "pie"))
         }
-        for noise in CASE.noises
+        for model in models
     }
     draw(out / "densities.png", angles, truth, found)

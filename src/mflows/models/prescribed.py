@@ -34,9 +34,9 @@ def fom(
     cond_shape: tuple[int, ...] | None = None,
     *,
     manifold: str,
-    layers: int = 8,
-    bins: int = 10,
-    width: int = 64,
+    layers: int = 6,
+    bins: int = 4,
+    width: int = 32,
     blocks: int = 1,
 ) -> Flow:
     """A flow on a prescribed manifold (FOM): known chart, learned density on it.
