@@ -45,6 +45,8 @@ from mflows.charts import (
     Sphere,
     Torus,
     circular_spline_stack,
+    conformal_stack,
+    is_conformal,
     place,
     sphere_spline_stack,
     spline_coupling,
@@ -55,10 +57,15 @@ from mflows.volume import (
     Auto,
     ClosedForm,
     Complement,
+    Conformal,
+    ConjugateGradient,
     Determinant,
     Exact,
+    Hadamard,
     Intractable,
+    Lanczos,
     PartByPart,
+    Surrogate,
     Volume,
 )
 
@@ -172,6 +179,11 @@ def spherical(dim: int, cond_dim: int | None = None) -> AbstractBijection:
     return disturbed(sphere_spline_stack(key(10), dim, cond_dim=cond_dim, **CIRCULAR), 0.5)
 
 
+def conformal(dim: int) -> AbstractBijection:
+    settings = {"layers": 2, "reflections": 1, "reach": 6.0}
+    return disturbed(conformal_stack(key(12), dim, **settings), 0.1)
+
+
 LAYERS: dict[str, Callable[[], AbstractBijection]] = {
     "placement": lambda: placement(3),
     "permutation": lambda: turned(3),
@@ -186,6 +198,7 @@ LAYERS: dict[str, Callable[[], AbstractBijection]] = {
     "coupling of circular splines": lambda: coupling(CircularSpline(4)),
     "circular splines of three angles, conditional": lambda: circular(3, cond_dim=2),
     "sphere splines in four dimensions, conditional": lambda: spherical(4, cond_dim=2),
+    "conformal maps": lambda: conformal(3),
     "scan": lambda: scanned(),
     "scan, conditional": lambda: scanned(cond_dim=2),
     "chain": lambda: Chain([coupling(Affine()), turned(3), coupling(Affine())]),
@@ -211,6 +224,7 @@ CHARTS: dict[str, Callable[[], Chart]] = {
     "LU splines in five dimensions": lambda: Pad(3, 5).then(stack(5, linear=True)),
     "affine couplings": lambda: Pad(2, 3).then(scanned()).then(placement(3)),
     "affine couplings, conditional": lambda: Pad(2, 3).then(scanned(2)).then(placement(3)),
+    "conformal surface": lambda: Pad(2, 4).then(conformal(4)),
     "circle": Circle,
     "torus": lambda: Torus(3),
     "sphere": lambda: Sphere(2),
@@ -264,8 +278,14 @@ VOLUMES: dict[str, Callable[[], Volume]] = {
     "auto": Auto,
     "closed form": ClosedForm,
     "complement": Complement,
+    "conformal": Conformal,
+    "conjugate gradient": ConjugateGradient,
     "determinant": Determinant,
     "exact": Exact,
+    "exact, in chunks": lambda: Exact(chunk=2),
+    "hadamard": Hadamard,
+    "lanczos": Lanczos,
+    "surrogate": Surrogate,
     "intractable": lambda: Intractable("No density."),
     "part by part": lambda: PartByPart(Exact()),
 }
@@ -276,6 +296,8 @@ def serves(volume: Volume, chart: Chart) -> bool:
     whole = isinstance(chart, BijectionChart)
     padded = not whole and isinstance(getattr(chart, "inner", None), Pad)
     served = {
+        Conformal: padded and is_conformal(chart.bijection),
+        **dict.fromkeys((ConjugateGradient, Hadamard, Lanczos, Surrogate), False),  # estimates
         ClosedForm: isinstance(chart, HasLogVolume),
         Complement: padded,
         Determinant: whole,

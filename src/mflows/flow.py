@@ -9,7 +9,7 @@ manifolds, are not comparable as numbers.
 """
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple, overload
 
 import equinox as eqx
 import jax
@@ -22,11 +22,13 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 from paramax import unwrap
 
-from mflows.charts import BijectionChart, Chart, condition_for
-from mflows.volume import Auto, Volume
+from mflows.charts import BijectionChart, Chart, Unavailable, condition_for
+from mflows.volume import Auto, GradientOnly, HasErrorBar, Volume
 
 _POINTS_AT_ONCE = 2048
 """Points evaluated at once: bounds memory, large enough to use the whole machine."""
+_NUMBERS_AT_ONCE = 1 << 25
+"""The same in numbers, for points with large Jacobians or large layers."""
 
 
 class LogProbAndDistance(NamedTuple):
@@ -34,6 +36,17 @@ class LogProbAndDistance(NamedTuple):
 
     log_prob: Array | np.ndarray
     distance: Array | np.ndarray
+
+
+class Audit(NamedTuple):
+    """Exact log-densities beside estimates of a cheaper method, and the estimates' standard errors.
+
+    ``standard_error`` is 0 for methods that report none.
+    """
+
+    log_prob: Array
+    estimate: Array
+    standard_error: Array
 
 
 class Flow(AbstractDistribution):
@@ -95,23 +108,40 @@ class Flow(AbstractDistribution):
 
     # One point ------------------------------------------------------------------------------
 
-    def _log_prob(self, x, condition=None):
+    def _log_prob(self, x, condition=None, key=None):
         if isinstance(self.chart, BijectionChart):  # n = D: one pass gives both
             u, log_det = self.chart.bijection.inverse_and_log_det(
                 x, condition_for(self.chart, condition)
             )
             return self.latent_log_prob(u, condition) + log_det
-        return self._log_prob_and_distance(x, condition).log_prob
+        return self._log_prob_and_distance(x, condition, key).log_prob
 
     def latent_log_prob(self, u: Float[Array, " n"], condition: Array | None = None) -> Scalar:
         """Log p_U(u) of one point, whether or not the latent density depends on the condition."""
         return self.latent._log_prob(u, condition_for(self.latent, condition))
 
-    def _log_prob_and_distance(self, x, condition=None) -> LogProbAndDistance:
+    def _log_prob_and_distance(self, x, condition=None, key=None) -> LogProbAndDistance:
         u = self.chart.encode(x, condition)
-        projected, log_volume = self.volume.decode_and_log_volume(self.chart, u, condition)
+        projected, log_volume = self._decode_and_log_volume(u, condition, key)
         log_prob = self.latent_log_prob(u, condition) - log_volume
         return LogProbAndDistance(log_prob, _norm(x - projected))
+
+    def _decode_and_log_volume(self, u, condition, key):
+        if isinstance(self.volume, GradientOnly):
+            raise Unavailable(
+                f"{type(self.volume).__name__} estimates gradients, for training, and no "
+                "log-density. Take Exact, Auto or Lanczos as the volume of the flow."
+            )
+        return self.volume.decode_and_log_volume(self.chart, u, condition, key)
+
+    def _estimate(self, x, condition=None, key=None):
+        """Log-density and its standard error."""
+        if not isinstance(self.volume, HasErrorBar):
+            log_prob = self._log_prob(x, condition, key)
+            return log_prob, jnp.zeros_like(log_prob)
+        u = self.chart.encode(x, condition)
+        value, standard_error = self.volume.estimate(self.chart, u, condition, key)
+        return self.latent_log_prob(u, condition) - value, standard_error
 
     def _sample(self, key: PRNGKeyArray, condition=None):
         u = self.latent._sample(key, condition_for(self.latent, condition))
@@ -119,7 +149,7 @@ class Flow(AbstractDistribution):
 
     def _sample_and_log_prob(self, key: PRNGKeyArray, condition=None):
         u, log_prob = self.latent._sample_and_log_prob(key, condition_for(self.latent, condition))
-        x, log_volume = self.volume.decode_and_log_volume(self.chart, u, condition)
+        x, log_volume = self._decode_and_log_volume(u, condition, jr.fold_in(key, 1))
         return x, log_prob - log_volume
 
     def _nearest(self, x, condition=None):
@@ -145,13 +175,51 @@ class Flow(AbstractDistribution):
         """``sample`` and the ``log_prob`` of what was drawn, in one pass and without encoding."""
         return _over_keys(self, "_sample_and_log_prob", key, sample_shape, condition)
 
-    def log_prob(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
+    @overload
+    def log_prob(
+        self,
+        x: ArrayLike,
+        condition: ArrayLike | None = None,
+        *,
+        key: PRNGKeyArray | None = None,
+        audit: Literal[False] = False,
+    ) -> Array: ...
+
+    @overload
+    def log_prob(
+        self,
+        x: ArrayLike,
+        condition: ArrayLike | None = None,
+        *,
+        key: PRNGKeyArray | None = None,
+        audit: Volume | Literal[True],
+    ) -> Audit: ...
+
+    def log_prob(self, x, condition=None, *, key=None, audit: Volume | bool = False):
         """On-manifold log-density at the projection of ``x``, in nats, shape (...).
 
         Like ``sample``, it differs from FlowJAX's in that it is compiled and bounds its memory on
         large batches.
+
+        Args:
+            x: Points, shape (..., *shape).
+            condition: Their conditions, if the flow has them.
+            key: Random key, for a volume that draws probes (``Lanczos``, ``Hadamard``).
+            audit: A method for log-volumes, or ``True`` for the flow's own: the result is then an
+                ``Audit``, exact values beside those of the method, so that its error can be seen.
+
+        Raises:
+            Unavailable: If the flow has no density, or its volume estimates gradients only.
+            ValueError: For wrong shapes, or where a key is needed and none given.
         """
-        return _over_points(self, "_log_prob", self.shape, x, condition)
+        if audit is False:
+            return _over_points(self, "_log_prob", self.shape, x, condition, key)
+        exact, audited = (
+            Flow(self.chart, self.latent, volume)
+            for volume in (Auto(), self.volume if audit is True else audit)
+        )
+        estimates = _over_points(audited, "_estimate", self.shape, x, condition, key)
+        return Audit(exact.log_prob(x, condition), *estimates)
 
     def encode(self, x: ArrayLike, condition: ArrayLike | None = None) -> Float[Array, "... n"]:
         """Latent coordinates u of the projection of ``x``, shape (..., n)."""
@@ -178,10 +246,14 @@ class Flow(AbstractDistribution):
         return _norm(jnp.asarray(x, dtype=float) - self.project(x, condition), len(self.shape))
 
     def log_prob_and_distance(
-        self, x: ArrayLike, condition: ArrayLike | None = None
+        self,
+        x: ArrayLike,
+        condition: ArrayLike | None = None,
+        *,
+        key: PRNGKeyArray | None = None,
     ) -> LogProbAndDistance:
         """``log_prob`` and ``distance`` in one pass."""
-        return _over_points(self, "_log_prob_and_distance", self.shape, x, condition)
+        return _over_points(self, "_log_prob_and_distance", self.shape, x, condition, key)
 
 
 def _norm(x: Array, axes: int | None = None) -> Scalar:
@@ -192,8 +264,11 @@ def _norm(x: Array, axes: int | None = None) -> Scalar:
     return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, squares)))
 
 
-def _over_points(flow: Flow, method: str, shape: tuple[int, ...], x, condition):
-    """Apply a one-point method to a batch of points, compiled, at most so many at once."""
+def _over_points(flow: Flow, method: str, shape: tuple[int, ...], x, condition, key=None):
+    """Apply a one-point method to a batch of points, compiled, at most so many at once.
+
+    With a key, every point gets one of its own.
+    """
     x = jnp.asarray(x, dtype=float)
     split = x.ndim - len(shape)
     if split < 0 or x.shape[split:] != shape:
@@ -202,7 +277,8 @@ def _over_points(flow: Flow, method: str, shape: tuple[int, ...], x, condition):
     condition = _checked_condition(flow, condition)
     batch = jnp.broadcast_shapes(batch, _leading(flow, condition))
     points = jnp.broadcast_to(x, batch + shape).reshape(-1, *shape)
-    return _over_batch(flow, method, batch, points, condition)
+    keys = None if key is None else jr.split(key, math.prod(batch))
+    return _over_batch(flow, method, batch, points, condition, keys)
 
 
 def _over_keys(flow: Flow, method: str, key: PRNGKeyArray, sample_shape, condition):
@@ -212,11 +288,14 @@ def _over_keys(flow: Flow, method: str, key: PRNGKeyArray, sample_shape, conditi
     return _over_batch(flow, method, batch, jr.split(key, math.prod(batch)), condition)
 
 
-def _over_batch(flow: Flow, method: str, batch: tuple[int, ...], points: Array, condition):
+def _over_batch(
+    flow: Flow, method: str, batch: tuple[int, ...], points: Array, condition, keys=None
+):
     if condition is not None and flow.cond_shape is not None:
         condition = jnp.broadcast_to(condition, batch + flow.cond_shape)
         condition = condition.reshape(-1, *flow.cond_shape)
-    flat = _mapped(flow, method, points, condition)
+    arguments = (points, condition) if keys is None else (points, condition, keys)
+    flat = _mapped(flow, method, arguments)
     return jax.tree.map(lambda leaf: leaf.reshape(batch + leaf.shape[1:]), flat)
 
 
@@ -243,16 +322,16 @@ def _checked_condition(flow: Flow, condition: ArrayLike | None) -> Array | None:
     return condition
 
 
-def _mapped(flow: Flow, method: str, points: Array, condition: Array | None):
+def _mapped(flow: Flow, method: str, arguments: tuple[Array, *tuple[Array | None, ...]]):
     """A one-point method at every point, in one or more blocks of a power of two.
 
     So a handful of compiled functions serve any number of points.
     """
+    points = arguments[0]
     if isinstance(points, Tracer):  # the caller compiles
-        function = _of_point(flow, method)
-        return jax.lax.map(function, (points, condition), batch_size=_POINTS_AT_ONCE)
+        return jax.lax.map(_of_point(flow, method), arguments, batch_size=_at_once(flow))
     count = len(points)
-    size = min(_POINTS_AT_ONCE, 1 << max(count - 1, 0).bit_length())
+    size = min(_at_once(flow), 1 << max(count - 1, 0).bit_length())
     blocks = max(-(-count // size), 1)
 
     def in_blocks(leaf):
@@ -261,16 +340,22 @@ def _mapped(flow: Flow, method: str, points: Array, condition: Array | None):
         padding = [(0, blocks * size - count)] + [(0, 0)] * (leaf.ndim - 1)
         return jnp.pad(leaf, padding).reshape(blocks, size, *leaf.shape[1:])
 
-    points, condition = jax.tree.map(in_blocks, (points, condition))
+    arguments = jax.tree.map(in_blocks, arguments)
     done = [
-        _block(flow, method, jax.tree.map(lambda leaf, i=i: leaf[i], (points, condition)))
+        _block(flow, method, jax.tree.map(lambda leaf, i=i: leaf[i], arguments))
         for i in range(blocks)
     ]
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *done)
 
 
+def _at_once(flow: Flow) -> int:
+    """Points per block, a power of two."""
+    numbers = math.prod(flow.shape) * max(flow.latent_dim, 32)
+    return 1 << (min(_POINTS_AT_ONCE, max(_NUMBERS_AT_ONCE // numbers, 1)).bit_length() - 1)
+
+
 @eqx.filter_jit
-def _block(flow: Flow, method: str, arguments: tuple[Array, Array | None]):
+def _block(flow: Flow, method: str, arguments: tuple[Array | None, ...]):
     return jax.vmap(_of_point(flow, method))(arguments)
 
 

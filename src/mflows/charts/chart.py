@@ -9,7 +9,7 @@ Everything here acts on one point; batches are a matter of ``jax.vmap``.
 """
 
 from abc import abstractmethod
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeGuard, runtime_checkable
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -172,6 +172,11 @@ class Composed(Chart):
     def encode(self, x, condition=None):
         inner = self.bijection.inverse(x, condition_for(self.bijection, condition))
         return self.inner.encode(inner, condition)
+
+
+def is_padded(chart: Chart) -> TypeGuard[Composed]:
+    """Whether a chart is a padded bijection, ``Pad(n, D).then(bijection)``."""
+    return isinstance(chart, Composed) and isinstance(chart.inner, Pad)
 
 
 def common_condition(

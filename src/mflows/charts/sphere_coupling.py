@@ -19,37 +19,13 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 from flowjax.bijections import AbstractBijection, Sandwich, Scan
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import PRNGKeyArray
 
+from mflows.charts.conformal import Reflection
 from mflows.charts.rational_quadratic import RationalQuadraticSpline
 from mflows.charts.sphere import length
 from mflows.charts.splines import IDENTITY_SCALE
 from mflows.nets import ResidualMLP
-
-
-class Reflection(AbstractBijection):
-    """Reflection of R^dim in the plane with a learned normal v:  x - 2 v (v.x) / (v.v).
-
-    FlowJAX's ``Householder`` cannot be scanned: it normalises the normals of all layers together.
-
-    Args:
-        normal: The normal v, of any length but 0.
-    """
-
-    normal: Float[Array, " dim"]
-    shape: tuple[int, ...]
-    cond_shape: None = None
-
-    def __init__(self, normal: Float[Array, " dim"]):
-        self.normal = normal
-        self.shape = normal.shape
-
-    def transform_and_log_det(self, x, condition=None):
-        along = jnp.sum(self.normal * x) / jnp.sum(self.normal**2)
-        return x - 2 * along * self.normal, jnp.zeros((), self.normal.dtype)
-
-    def inverse_and_log_det(self, y, condition=None):
-        return self.transform_and_log_det(y)
 
 
 class SphereCoupling(AbstractBijection):

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from paramax import unwrap
 
-from mflows.charts import Composed, Pad, Placement, place, placement_of
+from mflows.charts import Placement, is_padded, place, placement_of
 from mflows.charts.planes import NO_PLANE, choose_plane, conflict
 from mflows.flow import Flow
 from mflows.latents import Thickened
@@ -138,8 +138,7 @@ def _regressed(
 def _unrolled(flow: Flow, batch: Batch) -> Supervised | None:
     """Points with coordinates of an unrolled copy; ``None`` if a plane serves as well."""
     chart = flow.chart
-    padded = isinstance(chart, Composed) and isinstance(chart.inner, Pad)
-    if not padded or placement_of(chart) is None or chart.cond_shape is not None:
+    if not is_padded(chart) or placement_of(chart) is None or chart.cond_shape is not None:
         return None
     z = np.asarray(_scaled(flow, batch.x))
     n = flow.latent_dim

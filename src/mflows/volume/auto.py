@@ -3,14 +3,15 @@
 from mflows.charts import (
     BijectionChart,
     Chart,
-    Composed,
     HasLogVolume,
-    Pad,
     Product,
+    is_conformal,
+    is_padded,
     without_encoder,
 )
 from mflows.volume.closed_form import ClosedForm
 from mflows.volume.complement import Complement
+from mflows.volume.conformal import Conformal
 from mflows.volume.determinant import Determinant
 from mflows.volume.exact import Exact
 from mflows.volume.part_by_part import PartByPart
@@ -29,8 +30,9 @@ class Auto(Volume):
             return ClosedForm()
         if isinstance(chart, Product):
             return PartByPart(self)
-        padded = isinstance(chart, Composed) and isinstance(chart.inner, Pad)
-        if padded and chart.shape[0] - chart.latent_dim < chart.latent_dim:
+        if is_padded(chart) and is_conformal(chart.bijection):
+            return Conformal()
+        if is_padded(chart) and chart.shape[0] - chart.latent_dim < chart.latent_dim:
             return Complement()
         return Exact()
 

@@ -11,7 +11,7 @@ in the plane and surfaces in space that is one.
 
 import jax.numpy as jnp
 
-from mflows.charts import Composed, Pad, push_conormals
+from mflows.charts import is_padded, push_conormals
 from mflows.volume.volume import Volume, log_volume_of_rows
 
 
@@ -19,7 +19,7 @@ class Complement(Volume):
     """Determinant plus conormals. Exact, for padded bijections; cheap when D - n < n."""
 
     def decode_and_log_volume(self, chart, u, condition=None, key=None):
-        if not (isinstance(chart, Composed) and isinstance(chart.inner, Pad)):
+        if not is_padded(chart):
             raise TypeError(
                 "Complement needs a padded bijection, Pad(n, D).then(bijection); got "
                 f"{type(chart).__name__}. Use Exact or Auto."

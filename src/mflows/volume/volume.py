@@ -5,8 +5,10 @@ computed stay apart, as solvers do in Lineax.
 """
 
 from abc import abstractmethod
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
@@ -42,6 +44,51 @@ class Volume(eqx.Module):
     ) -> Scalar:
         """1/2 log det(J^T J) of the chart's decoder at ``u``."""
         return self.decode_and_log_volume(chart, u, condition, key)[1]
+
+
+class Estimate(NamedTuple):
+    """An estimated log-volume and its standard error."""
+
+    value: Scalar
+    standard_error: Scalar
+
+
+@runtime_checkable
+class HasErrorBar(Protocol):
+    """A method whose estimates come with their standard error."""
+
+    def estimate(
+        self,
+        chart: Chart,
+        u: Float[Array, " n"],
+        condition: Array | None = None,
+        key: PRNGKeyArray | None = None,
+    ) -> Estimate:
+        """The log-volume at ``u`` and its standard error."""
+        ...
+
+
+class GradientOnly(Volume):
+    """Interface of methods that estimate the gradient of the log-volume, for training alone.
+
+    Their value is 0, so that a loss shows what it has besides; a flow with such a method refuses to
+    give densities.
+    """
+
+
+def gradient_of(value: Scalar) -> Scalar:
+    """Zero, with the gradient of ``value``."""
+    return value - jax.lax.stop_gradient(value)
+
+
+def needed(key: PRNGKeyArray | None, method: Volume) -> PRNGKeyArray:
+    """The key, for methods that draw; ``ValueError`` where there is none."""
+    if key is None:
+        raise ValueError(
+            f"Expected a random key: {type(method).__name__} draws probes; got none. Pass key=..., "
+            "or take Exact or Auto, which need none."
+        )
+    return key
 
 
 def log_volume_of_rows(rows: Float[Array, "k D"]) -> Scalar:
