@@ -71,6 +71,14 @@ def fit(
             help="Settings of the model, such as width=128,chart_layers=8 or manifold=sphere.",
         ),
     ] = "",
+    recipe_settings: Annotated[
+        str,
+        typer.Option(
+            "--recipe-set",
+            metavar="NAME=VALUE,...",
+            help="Settings of the recipe, such as patience=10 or weight=1e4.",
+        ),
+    ] = "",
     drop_constant: Annotated[
         bool, typer.Option("--drop-constant", help="Leave out columns with one value only.")
     ] = False,
@@ -108,7 +116,8 @@ def fit(
         latent_dim=latent_dim,
         model=model,
         recipe=recipe,
-        settings={name: literal(value) for name, value in pairs(settings, "--set").items()},
+        settings=_literals(settings, "--set"),
+        recipe_settings=_literals(recipe_settings, "--recipe-set"),
         condition=names(condition),
         drop_constant=drop_constant,
         epochs=epochs,
@@ -130,6 +139,10 @@ def fit(
         typer.echo(f"Stopped. Go on to the same numbers with: {again}", err=True)
         raise typer.Exit(130) from None
     _say(run)
+
+
+def _literals(given: str, option: str) -> dict:
+    return {name: literal(value) for name, value in pairs(given, option).items()}
 
 
 def _completed(context: typer.Context, stored, asked):

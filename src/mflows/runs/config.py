@@ -5,7 +5,7 @@ import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 
 import jax
 import jax.random as jr
@@ -23,6 +23,10 @@ RECIPES: dict[str, Callable[..., Sequence[Phase | Alternate]]] = {
     "optimal-transport": recipes.optimal_transport,
     "alternating-optimal-transport": recipes.alternating_optimal_transport,
     "maximum-likelihood": recipes.maximum_likelihood,
+    "rectangular": recipes.rectangular,
+    "canonical": recipes.canonical,
+    "free-form": recipes.free_form,
+    "denoising": recipes.denoising,
     "relaxed-injective": recipes.relaxed_injective,
     "variational": recipes.variational,
     "adversarial": recipes.adversarial,
@@ -44,20 +48,23 @@ MODELS = {
             "alternating",
             "simultaneous",
             "scandal",
+            "rectangular",
+            "canonical",
             "optimal-transport",
             "alternating-optimal-transport",
             "maximum-likelihood",
         ),
     ),
     "me-flow": Model(
-        models.me_flow, ("manifold-then-density", "alternating", "simultaneous", "scandal")
+        models.me_flow,
+        ("manifold-then-density", "alternating", "simultaneous", "scandal", "free-form"),
     ),
-    "pae": Model(models.pae, ("manifold-then-density", "alternating")),
+    "pae": Model(models.pae, ("manifold-then-density", "alternating", "free-form")),
     "ripf": Model(models.ripf, ("relaxed-injective",)),
     "vae": Model(models.vae, ("variational",)),
     "gan": Model(models.gan, ("adversarial",)),
     "pie": Model(models.pie, ("maximum-likelihood",)),
-    "af": Model(models.ambient_flow, ("maximum-likelihood",)),
+    "af": Model(models.ambient_flow, ("maximum-likelihood", "denoising")),
     "fom": Model(models.fom, ("maximum-likelihood",)),
 }
 
@@ -105,21 +112,34 @@ def _check_recipe(model: str, recipe: str) -> None:
 
 def _check_settings(model: str, settings: Mapping[str, Any]) -> None:
     """Check names and types against the arguments of the model's builder."""
+    _check_arguments(f"settings of {model!r}", check_model(model).build, settings)
+    for name, value in settings.items():
+        if type(value) in (int, float) and not value > 0:
+            raise ValueError(f"Expected {name} > 0; got {value}.")
+
+
+def _check_recipe_settings(recipe: str, settings: Mapping[str, Any]) -> None:
+    """Check names and types against the arguments that are the recipe's own."""
+    named = ("batch_size", "learning_rate")  # fields of the config
+    _check_arguments(f"settings of the recipe {recipe!r}", RECIPES[recipe], settings, named)
+
+
+def _check_arguments(
+    what: str, function: Callable, settings: Mapping[str, Any], besides: Sequence[str] = ()
+) -> None:
     known = {
         name: parameter.annotation
-        for name, parameter in inspect.signature(check_model(model).build).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY
+        for name, parameter in inspect.signature(function).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY and name not in besides
     }
     for name, value in settings.items():
         if name not in known:
-            raise ValueError(
-                f"Expected settings of {model!r} out of {', '.join(known)}; got {name!r}."
-            )
-        kind = known[name]
-        if not (type(value) is kind or (kind is float and type(value) is int)):
-            raise ValueError(f"Expected {name} to be of type {kind.__name__}; got {value!r}.")
-        if kind in (int, float) and not value > 0:
-            raise ValueError(f"Expected {name} > 0; got {value}.")
+            there = f"out of {', '.join(known)}" if known else "to be none"
+            raise ValueError(f"Expected {what} {there}; got {name!r}.")
+        kinds = get_args(known[name]) or (known[name],)  # int | None is two kinds
+        if type(value) not in kinds and not (float in kinds and type(value) is int):
+            names = " or ".join(kind.__name__ for kind in kinds)
+            raise ValueError(f"Expected {name} to be of type {names}; got {value!r}.")
 
 
 class Setup(NamedTuple):
@@ -141,6 +161,7 @@ class Config:
         model: ``"m-flow"``, ``"af"`` or ``"fom"``.
         recipe: How to train; ``None`` is the model's own.
         settings: Further arguments of the model's builder in ``mflows.models``.
+        recipe_settings: Further arguments of the recipe in ``mflows.recipes``.
         condition: Names of the columns that are the condition theta.
         drop_constant: Leave out columns that hold one value only.
         epochs: Passes over the data, shared by the phases; ``None`` is enough.
@@ -159,6 +180,7 @@ class Config:
     model: str = "m-flow"
     recipe: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    recipe_settings: Mapping[str, Any] = field(default_factory=dict)
     condition: tuple[str, ...] = ()
     drop_constant: bool = False
     epochs: int | None = None
@@ -172,6 +194,7 @@ class Config:
         check_model(self.model)
         if self.recipe is not None:
             _check_recipe(self.model, self.recipe)
+        _check_recipe_settings(self._recipe, self.recipe_settings)
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
             value = getattr(self, name)
             if value is not None and value < least:
@@ -182,6 +205,11 @@ class Config:
             raise ValueError(
                 f"Expected validation_fraction between 0 and 1; got {self.validation_fraction}."
             )
+
+    @property
+    def _recipe(self) -> str:
+        """The recipe, or the model's own."""
+        return self.recipe or check_model(self.model).recipes[0]
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
@@ -195,7 +223,7 @@ class Config:
 
     def resolved(self, points: int) -> "Config":
         """The config with every default filled in, given the number of training points."""
-        recipe = self.recipe or check_model(self.model).recipes[0]
+        recipe = self._recipe
         own = inspect.signature(RECIPES[recipe]).parameters["batch_size"].default
         size = self.batch_size or own
         epochs = self.epochs or recipes.epochs_for(points, size)
@@ -245,6 +273,9 @@ class Config:
                 "recipe 'scandal'; got none. Without it, take 'manifold-then-density'."
             )
         phases = RECIPES[str(self.recipe)](
-            self.epochs, batch_size=self.batch_size, learning_rate=self.learning_rate
+            self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            **self.recipe_settings,
         )
         return Setup(flow, [*phases], key)

@@ -1,6 +1,7 @@
 """Training: phases, objectives, recipes and ``fit``."""
 
 from mflows.training import recipes
+from mflows.training.denoising import deflated_log_prob
 from mflows.training.fit import Fitted, TrainingDiverged, fit
 from mflows.training.objectives import (
     LatentNegativeLogLikelihood,
@@ -25,6 +26,7 @@ __all__ = [
     "Scandal",
     "SinkhornDivergence",
     "TrainingDiverged",
+    "deflated_log_prob",
     "fit",
     "recipes",
 ]

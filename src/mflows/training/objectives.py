@@ -4,7 +4,7 @@ Objectives are frozen dataclasses, so that equal ones share compiled training lo
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax
 import jax.numpy as jnp
@@ -14,6 +14,13 @@ from paramax import unwrap
 
 from mflows.charts import condition_for, placement_of
 from mflows.training.phase import Batch, Supervised
+from mflows.volume import Auto, Volume
+
+
+def scale_of(flow):
+    """The units of the chart's placement, the standard deviations of the data; 1 without one."""
+    placement = placement_of(unwrap(flow.chart))
+    return 1.0 if placement is None else placement.scale
 
 
 @dataclass(frozen=True)
@@ -25,11 +32,8 @@ class Reconstruction:
     """
 
     def __call__(self, flow, batch: Batch, key):
-        chart = unwrap(flow.chart)
-        placement = placement_of(chart)
-        scale = 1.0 if placement is None else placement.scale
-        projected = jax.vmap(chart.project)(batch.x, batch.condition)
-        return jnp.mean(jnp.square((batch.x - projected) / scale))
+        projected = jax.vmap(unwrap(flow.chart).project)(batch.x, batch.condition)
+        return jnp.mean(jnp.square((batch.x - projected) / scale_of(flow)))
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Regression:
 
     def __call__(self, flow, batch: Supervised, key):
         chart = unwrap(flow.chart)
-        scale = unwrap(placement_of(chart)).scale
+        scale = scale_of(flow)
 
         def misfit(x, condition, u):
             code = chart.bijection.inverse(x, condition_for(chart, condition))
@@ -84,18 +88,38 @@ class NegativeLogLikelihood:
 
 @dataclass(frozen=True)
 class ReconstructionAndLikelihood:
-    """``weight`` times the reconstruction error plus the mean of -log p(x), exact on the manifold.
+    """``weight`` times the reconstruction error plus the mean of -log p(x) on the manifold.
 
     The likelihood of a learned manifold alone is ill-posed: many manifolds fit equally well. The
     reconstruction error has to hold it on the data (Brehmer & Cranmer 2020, sec. 3.2). It ends
     below 1e-6, hence the large weight.
+
+    Args:
+        weight: Weight of the reconstruction error.
+        volume: Method for the log-volume in training; epochs are judged by the exact one.
     """
 
     weight: float = 1e5
+    volume: Volume = field(default_factory=Auto)
 
     def __call__(self, flow, batch: Batch, key):
-        error = Reconstruction()(flow, batch, key)
-        return self.weight * error + NegativeLogLikelihood()(flow, batch, key)
+        return self._loss(flow, batch, key, self.volume)
+
+    def validate(self, flow, batch: Batch, key):
+        """The same with exact log-volumes."""
+        return self._loss(flow, batch, key, Auto())
+
+    def _loss(self, flow, batch: Batch, key, volume: Volume):
+        flow, scale = unwrap(flow), scale_of(flow)
+
+        def of_point(x, condition, key):
+            u = flow.chart.encode(x, condition)
+            projected, log_volume = volume.decode_and_log_volume(flow.chart, u, condition, key)
+            error = jnp.mean(jnp.square((x - projected) / scale))
+            return self.weight * error + log_volume - flow.latent_log_prob(u, condition)
+
+        keys = jr.split(key, batch.x.shape[0])
+        return jnp.mean(jax.vmap(of_point)(batch.x, batch.condition, keys))
 
 
 @dataclass(frozen=True)

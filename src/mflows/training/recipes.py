@@ -4,6 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 from mflows.training.adversarial import Adversarial
+from mflows.training.canonical import Canonical
+from mflows.training.denoising import NoisyLikelihood
+from mflows.training.free_form import FreeForm
 from mflows.training.objectives import (
     AnchoredReconstruction,
     LatentNegativeLogLikelihood,
@@ -17,6 +20,7 @@ from mflows.training.scandal import WEIGHT, LatentScandal
 from mflows.training.start import is_flat, is_rolled, place_chart, place_latent, unroll
 from mflows.training.transport import SinkhornDivergence
 from mflows.training.variational import NegativeEvidenceLowerBound
+from mflows.volume import Auto, ConjugateGradient
 
 LEAST_EPOCHS, MOST_EPOCHS, STEPS = 25, 1000, 5000
 
@@ -277,6 +281,117 @@ def relaxed_injective(
         epochs=both.epochs + density.epochs,
     )
     return [manifold, both]
+
+
+def rectangular(
+    epochs: int = 50,
+    *,
+    batch_size: int = 100,
+    learning_rate: float = 1e-3,
+    weight: float = 1e4,
+    probes: int = 0,
+) -> list[Phase]:
+    """Reconstruction and likelihood together from the start.
+
+    Rectangular flows (Caterini et al. 2021, arXiv 2106.01413). Chart and density see both terms in
+    every step, so that the density can move the coordinates, and every step differentiates the
+    log-volume.
+
+    Args:
+        epochs: Passes over the data.
+        batch_size: Points per step.
+        learning_rate: Peak learning rate.
+        weight: Weight of the reconstruction error in units of the data's variance.
+        probes: Probes per point of conjugate gradients, for n of dozens and more; 0 is exact.
+    """
+    (phase,) = maximum_likelihood(epochs, batch_size=batch_size, learning_rate=learning_rate)
+    volume = ConjugateGradient(probes) if probes else Auto()
+    return [
+        replace(
+            phase,
+            objective=ReconstructionAndLikelihood(weight, volume),
+            name="manifold and density",
+            clip=0.1,
+            patience=None,
+        )
+    ]
+
+
+def canonical(
+    epochs: int = 50,
+    *,
+    batch_size: int = 100,
+    learning_rate: float = 1e-3,
+    weight: float = 1e5,
+    penalty: float = 1.0,
+) -> list[Phase]:
+    """Simultaneous training that makes the coordinates orthogonal.
+
+    Canonical flows (Flouris & Konukoglu 2023, arXiv 2310.12743). As ``simultaneous``, with the
+    off-diagonal elements of the pullback metric penalised while chart and density move together.
+
+    Args:
+        epochs: Passes over the data, shared by the three phases.
+        batch_size: Points per step.
+        learning_rate: As for ``simultaneous``.
+        weight: Weight of the reconstruction error.
+        penalty: Weight of the sum of the absolute off-diagonal elements.
+    """
+    manifold, both, density = simultaneous(
+        epochs, batch_size=batch_size, learning_rate=learning_rate
+    )
+    return [manifold, replace(both, objective=Canonical(weight, penalty)), density]
+
+
+def free_form(
+    epochs: int = 50,
+    *,
+    batch_size: int = 100,
+    learning_rate: float = 1e-3,
+    weight: float = 1e3,
+) -> list[Phase]:
+    """Free networks by a surrogate of the log-volume's gradient.
+
+    Free-form injective flows (Sorrenson et al. 2024, arXiv 2306.01843). A third of the epochs
+    reconstruction alone, a third reconstruction and surrogate likelihood of chart and density
+    together, a third the density with the manifold frozen.
+
+    Args:
+        epochs: Passes over the data, shared by the three phases.
+        batch_size: Points per step.
+        learning_rate: As for ``simultaneous``.
+        weight: Weight of the reconstruction error in units of the data's variance.
+    """
+    manifold, both, density = simultaneous(
+        epochs, batch_size=batch_size, learning_rate=learning_rate
+    )
+    return [manifold, replace(both, objective=FreeForm(weight)), density]
+
+
+def denoising(
+    epochs: int = 50,
+    *,
+    batch_size: int = 100,
+    learning_rate: float = 1e-3,
+    patience: int | None = None,
+    sigma: float = 0.05,
+) -> list[Phase]:
+    """An ambient flow of noisy data, from which the density on a manifold can be read.
+
+    Horvat & Pfister 2021 (arXiv 2105.12152); ``mflows.training.deflated_log_prob`` reads it.
+
+    Args:
+        epochs: Passes over the data.
+        batch_size: Points per step.
+        learning_rate: Peak learning rate.
+        patience: As for ``maximum_likelihood``.
+        sigma: Standard deviation of the noise, in the data's own units: small against the
+            manifold's curvature, large enough for a smooth density to follow.
+    """
+    (phase,) = maximum_likelihood(
+        epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience
+    )
+    return [replace(phase, objective=NoisyLikelihood(sigma))]
 
 
 def variational(

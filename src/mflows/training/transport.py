@@ -20,7 +20,8 @@ import jax.random as jr
 from jaxtyping import Array, Float, Scalar
 from paramax import unwrap
 
-from mflows.charts import condition_for, placement_of
+from mflows.charts import condition_for
+from mflows.training.objectives import scale_of
 from mflows.training.phase import Batch
 
 ITERATIONS = 20
@@ -48,8 +49,7 @@ class SinkhornDivergence:
 
     def __call__(self, flow, batch: Batch, key):
         flow = unwrap(flow)
-        placement = placement_of(flow.chart)
-        scale = 1.0 if placement is None else placement.scale
+        scale = scale_of(flow)
         keys = jr.split(key, batch.x.shape[0])
         points = [jax.vmap(flow._sample)(keys, batch.condition) / scale, batch.x / scale]
         if (theta := condition_for(flow, batch.condition)) is not None:

@@ -11,8 +11,8 @@ from mflows.volume.hadamard import Hadamard
 from mflows.volume.intractable import Intractable
 from mflows.volume.lanczos import Lanczos
 from mflows.volume.part_by_part import PartByPart
-from mflows.volume.surrogate import Surrogate
-from mflows.volume.volume import Estimate, GradientOnly, HasErrorBar, Volume
+from mflows.volume.surrogate import Surrogate, surrogate
+from mflows.volume.volume import Estimate, GradientOnly, HasErrorBar, Volume, gradient_of
 
 __all__ = [
     "Auto",
@@ -31,4 +31,6 @@ __all__ = [
     "PartByPart",
     "Surrogate",
     "Volume",
+    "gradient_of",
+    "surrogate",
 ]

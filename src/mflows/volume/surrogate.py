@@ -26,16 +26,27 @@ class Surrogate(GradientOnly):
 
     def decode_and_log_volume(self, chart, u, condition=None, key=None):
         (probe,) = sampler_sphere(u, num=1)(needed(key, self))
-        return chart.decode(u, condition), gradient_of(self.of_probe(chart, u, probe, condition))
+        x = chart.decode(u, condition)
+        return x, gradient_of(surrogate(chart, x, u, probe, condition))
 
-    def of_probe(
-        self,
-        chart: Chart,
-        u: Float[Array, " n"],
-        probe: Float[Array, " n"],
-        condition: Array | None = None,
-    ) -> Scalar:
-        """-v^T e'(x) sg[g'(u) v] for the probe v; its gradient estimates the log-volume's."""
-        x, (tangent,) = jax.lax.stop_gradient(chart.pushforward(u, probe[None], condition))
-        _, back = jax.jvp(lambda x: chart.encode(x, condition), (x,), (tangent,))
-        return -probe @ back
+
+def surrogate(
+    chart: Chart,
+    x: Array,
+    u: Float[Array, " n"],
+    probe: Float[Array, " n"],
+    condition: Array | None = None,
+) -> Scalar:
+    """-v^T e'(x) sg[g'(u) v] for the probe v; its gradient estimates that of the log-volume.
+
+    Args:
+        chart: The chart, with an encoder of its own.
+        x: Where the encoder is differentiated: g(u), or the point of which u is the code.
+        u: Where the decoder is.
+        probe: The probe v; the mean over those of covariance 1 is what is wanted.
+        condition: The condition, if the chart needs one.
+    """
+    _, (tangent,) = chart.pushforward(u, probe[None], condition)
+    x, tangent = jax.lax.stop_gradient((x, tangent))
+    _, back = jax.jvp(lambda x: chart.encode(x, condition), (x,), (tangent,))
+    return -probe @ back
