@@ -14,7 +14,14 @@ DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 @pytest.mark.parametrize(
-    "name", ["extending.md", "inference.md", "prescribed_manifolds.md", "training_algorithms.md"]
+    "name",
+    [
+        "extending.md",
+        "inference.md",
+        "log_volumes.md",
+        "prescribed_manifolds.md",
+        "training_algorithms.md",
+    ],
 )
 def test_python_blocks_run_one_after_the_other(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
