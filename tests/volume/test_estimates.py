@@ -216,6 +216,20 @@ def test_the_gradient_of_lanczos_is_right_in_the_mean(chart, u):
     assert (jnp.abs(found.mean(0) - expected) < 4.5 * error).all()
 
 
+@pytest.mark.parametrize("method", [Lanczos(probes=2, order=3), ConjugateGradient(), Hadamard()])
+def test_batches_of_estimates_have_gradients_of_the_chart(chart, method):
+    """One by one as in a batch."""
+    points, keys = jr.normal(jr.key(0), (3, N)), jr.split(jr.key(1), 3)
+
+    def summed(chart):
+        return jax.vmap(lambda u, k: method.log_volume(chart, u, key=k))(points, keys).sum()
+
+    def one_by_one(chart):
+        return sum(method.log_volume(chart, points[i], key=keys[i]) for i in range(3))
+
+    assert_same_gradient(gradient(summed, chart), gradient(one_by_one, chart), 1e-8)
+
+
 def test_lanczos_survives_an_isometric_chart():
     """All eigenvalues are equal, and the Krylov space has one dimension."""
     chart = Pad(4, 6).then(

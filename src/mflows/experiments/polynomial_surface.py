@@ -14,7 +14,7 @@ also :scandal, which learns from joint scores as well.
 
 Expected here, on every seed of m-flow and me-flow, sequential, alternating or simultaneous:
 distance <= .002, reconstruction <= .0015, OOD AUC >= .99, mean of true minus model log-density
-<= .02 nats. MMD is below .005 in the median and up to .011 on single seeds (docs/results).
+<= .02 nats. MMD is about .003 in the median and up to .02 on single seeds (docs/results).
 """
 
 import json

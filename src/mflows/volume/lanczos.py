@@ -12,6 +12,7 @@ reported, and a truncation that falls geometrically in k, the faster the smaller
 number of G, not reported.
 """
 
+import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 from matfree.decomp import tridiag_sym
@@ -52,11 +53,18 @@ class Lanczos(Volume):
         key: PRNGKeyArray | None = None,
     ) -> Estimate:
         """The log-volume at ``u`` and the standard error of the mean over the probes."""
-        product = gram_operator(without_encoder(chart), u, condition)
+        # Matfree differentiates through arguments of the product, not through what it closes over.
+        arguments, rest = eqx.partition(
+            (without_encoder(chart), u, condition), eqx.is_inexact_array
+        )
+
+        def product(v, arguments):
+            return gram_operator(*eqx.combine(arguments, rest))(v)
+
         steps = tridiag_sym(min(self.order, chart.latent_dim))
         estimate = estimator_monte_carlo_mean_and_sem(
             monte_carlo_funm_sym_logdet(steps), sampler_sphere(u, num=self.probes)
         )
-        mean, error = (part / 2 for part in estimate(product, needed(key, self)))
+        mean, error = (part / 2 for part in estimate(product, needed(key, self), arguments))
         # Matfree divides by the number of probes; one less makes the variance unbiased.
         return Estimate(mean, error * jnp.sqrt(self.probes / (self.probes - 1)))
