@@ -28,6 +28,7 @@ tables: $(VENV)/installed
 benchmark: $(VENV)/installed
 	$(PIP) -e .[benchmarks]
 	$(BIN)/python benchmarks/tabular.py
+	$(BIN)/python benchmarks/log_likelihood.py
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
