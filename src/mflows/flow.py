@@ -22,13 +22,17 @@ from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 from paramax import unwrap
 
-from mflows.charts import BijectionChart, Chart, Unavailable, condition_for
-from mflows.volume import Auto, GradientOnly, HasErrorBar, Volume
+from mflows.charts import BijectionChart, Chart, Unavailable, condition_for, without_encoder
+from mflows.volume import Auto, ClosedForm, GradientOnly, HasErrorBar, PartByPart, Volume
 
 _POINTS_AT_ONCE = 2048
 """Points evaluated at once: bounds memory, large enough to use the whole machine."""
 _NUMBERS_AT_ONCE = 1 << 25
 """The same in numbers, for points with large Jacobians or large layers."""
+
+
+DOUBT = 0.01
+"""Error of a log-density, in nats, from which on its point counts as ill-conditioned."""
 
 
 class LogProbAndDistance(NamedTuple):
@@ -165,6 +169,14 @@ class Flow(AbstractDistribution):
         better = _norm(x - found) < _norm(x - projected)  # false for NaN as well
         return jnp.where(better, found, projected)
 
+    def _condition_number(self, x, condition=None):
+        chart, u = without_encoder(self.chart), self.chart.encode(x, condition)
+        frame = jnp.eye(self.latent_dim, dtype=u.dtype)
+        _, tangents = chart.pushforward(u, frame, condition)
+        triangle = jnp.linalg.qr(tangents.reshape(self.latent_dim, -1).T, mode="r")
+        values = jnp.linalg.svd(triangle, compute_uv=False)
+        return values[0] / values[-1]
+
     # Batches --------------------------------------------------------------------------------
 
     def sample(self, key, sample_shape=(), condition=None) -> Array:
@@ -254,6 +266,26 @@ class Flow(AbstractDistribution):
     ) -> LogProbAndDistance:
         """``log_prob`` and ``distance`` in one pass."""
         return _over_points(self, "_log_prob_and_distance", self.shape, x, condition, key)
+
+    def condition_number(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
+        """Condition number of the decoder's Jacobian at the projection of ``x``, shape (...).
+
+        Largest over smallest singular value. Times the resolution of the numbers (1.2e-7 in
+        single precision) it is the size of the error of the log-volume, and so of ``log_prob``.
+        """
+        return _over_points(self, "_condition_number", self.shape, x, condition)
+
+    def ill_conditioned(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
+        """Whether ``log_prob`` at ``x`` is in doubt by the condition number, shape (...).
+
+        Never for log-volumes that take no derivatives, as of a sphere at its poles.
+        """
+        chart = without_encoder(self.chart)
+        method = self.volume.choose(chart) if isinstance(self.volume, Auto) else self.volume
+        if isinstance(method, ClosedForm | PartByPart):
+            return jnp.zeros(jnp.shape(x)[: jnp.ndim(x) - len(self.shape)], bool)
+        number = self.condition_number(x, condition)
+        return ~(number * jnp.finfo(number.dtype).eps < DOUBT)  # true for NaN as well
 
 
 def _norm(x: Array, axes: int | None = None) -> Scalar:

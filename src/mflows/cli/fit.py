@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from mflows.cli.options import literal, names, pairs
+from mflows.cli.precision import use
 
 
 def fit(
@@ -83,6 +84,10 @@ def fit(
         bool, typer.Option("--drop-constant", help="Leave out columns with one value only.")
     ] = False,
     seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="float32 or float64. [default: JAX's own, float32]"),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on with an interrupted run, to the same numbers."),
@@ -111,6 +116,7 @@ def fit(
     from mflows import runs
 
     runs.check_model(model)
+    use(precision)
     asked = runs.Config(
         data=str(data),
         latent_dim=latent_dim,
@@ -125,9 +131,11 @@ def fit(
         learning_rate=learning_rate,
         validation_fraction=validation_fraction,
         seed=seed,
+        precision=precision,
     )
     if resume and (out / "config.json").is_file():
         asked = _completed(context, runs.read_config(out)[0], asked)
+        use(asked.precision)
     elif data is None:
         raise ValueError(f"There is no run in {out} to go on with. Give the table to fit.")
     try:

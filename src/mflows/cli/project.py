@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from mflows.cli.options import Output, RunFolder, Table
+from mflows.cli.precision import open_run
 
 
 def project(
@@ -27,11 +28,10 @@ def project(
     """
     import numpy as np
 
-    from mflows import runs
     from mflows.data import check_output, save_array
 
     check_output(out)
-    opened = runs.open_run(run)
+    opened = open_run(run)
     table = opened.load(data)
     move = opened.flow.nearest if nearest else opened.flow.project
     save_array(out, np.asarray(move(table.x, table.condition)), opened.source.names)

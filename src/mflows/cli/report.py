@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mflows.cli.options import RunFolder
+from mflows.cli.precision import open_run
 
 
 def report(
@@ -26,7 +27,6 @@ def report(
 
         mflows report runs/galaxies
     """
-    from mflows import runs
     from mflows.run_report import write_report
 
-    print(f"Wrote {write_report(runs.open_run(run), data=data)}.")
+    print(f"Wrote {write_report(open_run(run), data=data)}.")

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from mflows.cli.options import Output, RunFolder, pairs
+from mflows.cli.precision import open_run
 
 
 def sample(
@@ -50,11 +51,10 @@ def sample(
     import jax.random as jr
     import numpy as np
 
-    from mflows import runs
     from mflows.data import check_output, save_array
 
     check_output(out)
-    opened = runs.open_run(run)
+    opened = open_run(run)
     names = opened.source.condition_names
     key = jr.key(seed)
     if not names:

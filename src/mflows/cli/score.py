@@ -1,6 +1,9 @@
 """``mflows score``: density and distance of every row of a table."""
 
+import warnings
+
 from mflows.cli.options import Output, RunFolder, Table
+from mflows.cli.precision import open_run
 
 
 def score(run: RunFolder, data: Table, out: Output) -> None:
@@ -14,14 +17,21 @@ def score(run: RunFolder, data: Table, out: Output) -> None:
 
         mflows score runs/galaxies new.csv --out scores.csv
     """
-    from mflows import runs
     from mflows.data import check_output, save_table
 
     check_output(out)
-    opened = runs.open_run(run)
-    found = opened.score(opened.load(data))
+    opened = open_run(run)
+    rows = opened.load(data)
+    found, doubtful = opened.score(rows), int(opened.ill_conditioned(rows).sum())
     save_table(out, {"log_prob": found.log_prob, "distance": found.distance})
     print(
         f"Wrote {len(found.log_prob):,} rows to {out}: mean log_prob {found.log_prob.mean():.4g}, "
         f"mean distance {found.distance.mean():.4g}."
     )
+    if doubtful:
+        warnings.warn(
+            f"The chart is ill-conditioned at {doubtful:,} of {len(found.log_prob):,} rows: their "
+            "log_prob may be off by .01 nats and more. Fit with --precision float64, or fewer "
+            "dimensions.",
+            stacklevel=1,
+        )

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any, NamedTuple, get_args
 
 import jax
+import jax.numpy as jnp
 import jax.random as jr
 
 from mflows import models
@@ -31,6 +32,9 @@ RECIPES: dict[str, Callable[..., Sequence[Phase | Alternate]]] = {
     "variational": recipes.variational,
     "adversarial": recipes.adversarial,
 }
+
+
+PRECISIONS = ("float32", "float64")
 
 
 class Model(NamedTuple):
@@ -169,6 +173,7 @@ class Config:
         learning_rate: Learning rate; each phase of ``mflows.recipes`` scales it.
         validation_fraction: Part of the rows held out, for the choice of the best epoch.
         seed: Seed of the split, the initial weights and the order of points.
+        precision: ``"float32"`` or ``"float64"``; ``None`` is what JAX is set to.
         simulator: Name of the simulator that made the data, if its truth is known.
 
     Raises:
@@ -188,6 +193,7 @@ class Config:
     learning_rate: float = 1e-3
     validation_fraction: float = 0.1
     seed: int = 0
+    precision: str | None = None
     simulator: str | None = None
 
     def __post_init__(self):
@@ -199,6 +205,10 @@ class Config:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"Expected {name} >= {least}; got {value}.")
+        if self.precision not in (None, *PRECISIONS):
+            raise ValueError(
+                f"Expected precision out of {', '.join(PRECISIONS)}; got {self.precision!r}."
+            )
         if not self.learning_rate > 0:
             raise ValueError(f"Expected learning_rate > 0; got {self.learning_rate}.")
         if not 0 < self.validation_fraction < 1:
@@ -227,7 +237,13 @@ class Config:
         own = inspect.signature(RECIPES[recipe]).parameters["batch_size"].default
         size = self.batch_size or own
         epochs = self.epochs or recipes.epochs_for(points, size)
-        return replace(self, recipe=recipe, batch_size=size, epochs=epochs)
+        now = jnp.zeros(()).dtype.name
+        if self.precision not in (None, now):
+            raise ValueError(
+                f"Expected JAX to compute in {self.precision}; it computes in {now}. Call "
+                'jax.config.update("jax_enable_x64", ...) before anything else.'
+            )
+        return replace(self, recipe=recipe, batch_size=size, epochs=epochs, precision=now)
 
     def setup(self, data: Data) -> Setup:
         """The untrained flow, the phases and the key, for a resolved config.

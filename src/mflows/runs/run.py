@@ -86,6 +86,10 @@ class Run:
         found = self.flow.log_prob_and_distance(data.x, data.condition)
         return LogProbAndDistance(np.asarray(found.log_prob), np.asarray(found.distance))
 
+    def ill_conditioned(self, data: Data) -> np.ndarray:
+        """Whether ``log_prob`` of a row is in doubt, see ``Flow.condition_number``."""
+        return np.asarray(self.flow.ill_conditioned(data.x, data.condition))
+
 
 def open_run(folder: str | Path) -> Run:
     """Open a run whose training has ended.
