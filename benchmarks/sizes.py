@@ -27,3 +27,5 @@ SMALL = Size(3, 2, layers=5, linear=False, bins=10)
 MIDDLE = Size(40, 14, layers=10, linear=True, bins=11)
 LARGE = Size(12_288, 64, layers=4, linear=False, bins=8)
 """As many numbers as an image of 64 x 64 x 3."""
+WIDE = Size(3_072, 64, layers=4, linear=False, bins=8)
+"""As many numbers as an image of 32 x 32 x 3."""

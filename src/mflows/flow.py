@@ -382,7 +382,9 @@ def _mapped(flow: Flow, method: str, arguments: tuple[Array, *tuple[Array | None
 
 def _at_once(flow: Flow) -> int:
     """Points per block, a power of two."""
-    numbers = math.prod(flow.shape) * max(flow.latent_dim, 32)
+    dim = math.prod(flow.shape)
+    tangents = 0 if flow.latent_dim == dim else flow.latent_dim
+    numbers = dim * max(tangents, 32)  # the second: parameters of a spline
     return 1 << (min(_POINTS_AT_ONCE, max(_NUMBERS_AT_ONCE // numbers, 1)).bit_length() - 1)
 
 
