@@ -9,7 +9,8 @@ exact for k = n. The steps and their gradient are Matfree's (Kraemer et al. 2024
 
 Cost: k products G v = J^T (J v) per probe, a jvp and a vjp each. Error: the spread of the probes,
 reported, and a truncation that falls geometrically in k, the faster the smaller the condition
-number of G, not reported.
+number of G, not reported. An eigenvalue of G below the resolution of the largest (1.2e-7 of it in
+single precision) may come out negative, and the estimate NaN.
 """
 
 import equinox as eqx
