@@ -246,6 +246,12 @@ def test_lanczos_refuses_too_few(settings):
         Lanczos(**settings)
 
 
+@pytest.mark.parametrize("method", [Hadamard, ConjugateGradient])
+def test_at_least_one_probe(method):
+    with pytest.raises(ValueError, match=r"Expected probes >= 1; got 0\."):
+        method(probes=0)
+
+
 # Hadamard --------------------------------------------------------------------------------------
 
 

@@ -40,8 +40,9 @@ def fit(
         str | None,
         typer.Option(
             help="How to train: for m-flow manifold-then-density (the default), alternating, "
-            "simultaneous, scandal, optimal-transport, alternating-optimal-transport or "
-            "maximum-likelihood; for af and fom maximum-likelihood.",
+            "simultaneous, scandal, rectangular, canonical, optimal-transport, "
+            "alternating-optimal-transport or maximum-likelihood; for af maximum-likelihood or "
+            "denoising; for fom maximum-likelihood.",
         ),
     ] = None,
     condition: Annotated[

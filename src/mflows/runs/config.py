@@ -162,7 +162,7 @@ class Config:
         data: Path of the table to fit.
         latent_dim: Dimension n of the manifold; none for an ambient flow or a
             prescribed manifold.
-        model: ``"m-flow"``, ``"af"`` or ``"fom"``.
+        model: A name out of ``MODELS``, such as ``"m-flow"``.
         recipe: How to train; ``None`` is the model's own.
         settings: Further arguments of the model's builder in ``mflows.models``.
         recipe_settings: Further arguments of the recipe in ``mflows.recipes``.

@@ -36,6 +36,10 @@ class ConjugateGradient(GradientOnly):
     rtol: float = 1e-5
     max_steps: int | None = None
 
+    def __check_init__(self):
+        if self.probes < 1:
+            raise ValueError(f"Expected probes >= 1; got {self.probes}.")
+
     def decode_and_log_volume(self, chart, u, condition=None, key=None):
         shape = (self.probes, chart.latent_dim)
         probes = jr.rademacher(needed(key, self), shape, u.dtype)

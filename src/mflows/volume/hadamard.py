@@ -28,6 +28,10 @@ class Hadamard(Volume):
 
     probes: int = 1
 
+    def __check_init__(self):
+        if self.probes < 1:
+            raise ValueError(f"Expected probes >= 1; got {self.probes}.")
+
     def decode_and_log_volume(self, chart, u, condition=None, key=None):
         axes = jnp.eye(chart.latent_dim, dtype=u.dtype)
         if self.probes < chart.latent_dim:
