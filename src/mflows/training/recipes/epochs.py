@@ -1,0 +1,22 @@
+"""How long a recipe trains where nobody says, and when its phases give up."""
+
+LEAST_EPOCHS, MOST_EPOCHS, STEPS = 25, 1000, 5000
+
+
+def epochs_for(points: int, batch_size: int = 100) -> int:
+    """Epochs that are enough for a recipe when none are asked for.
+
+    The published 25 epochs for each of two phases; small data get more, for about 5,000 steps per
+    phase, but at most 1,000 epochs.
+
+    Args:
+        points: Number of training points.
+        batch_size: Points per step.
+    """
+    steps = max(points // batch_size, 1)
+    return 2 * min(max(LEAST_EPOCHS, -(-STEPS // steps)), MOST_EPOCHS)
+
+
+def patience_for(given: int | None, epochs: int) -> int:
+    """The patience asked for, or a fifth of a phase's epochs, but at least 25."""
+    return max(epochs // 5, 25) if given is None else given

@@ -1,0 +1,80 @@
+"""Recipes that compare samples of the flow with data; they need no encoder."""
+
+from dataclasses import replace
+
+from mflows.training.adversarial import Adversarial
+from mflows.training.phase import Alternate, Phase
+from mflows.training.recipes.in_turns import manifold_then_density
+from mflows.training.start import place_chart
+from mflows.training.transport import SinkhornDivergence
+
+
+def optimal_transport(
+    epochs: int = 50, *, batch_size: int = 1000, learning_rate: float = 1e-3
+) -> list[Phase]:
+    """Chart and density together by optimal transport (Brehmer & Cranmer 2020, sec. 3.2).
+
+    Minimises the Sinkhorn divergence between samples of the flow and data; needs neither encoder
+    nor likelihood, but large batches. The manifold comes out less sharp than by reconstruction.
+
+    Args:
+        epochs: Passes over the data.
+        batch_size: Points per step, and samples compared with them.
+        learning_rate: A third of the peak rate.
+    """
+    return [
+        Phase(
+            SinkhornDivergence(),
+            ("chart", "latent"),
+            epochs,
+            name="transport",
+            batch_size=batch_size,
+            learning_rate=3 * learning_rate,
+            start=place_chart,
+        )
+    ]
+
+
+def alternating_optimal_transport(
+    epochs: int = 50, *, batch_size: int = 1000, learning_rate: float = 1e-3
+) -> list[Alternate]:
+    """In turn an epoch of optimal transport and one of maximum likelihood of the density alone.
+
+    Args:
+        epochs: Passes over the data, shared by the two phases.
+        batch_size: Points per step of optimal transport; the density takes a tenth of it.
+        learning_rate: Peak rate of the density; that of transport is 3 times as high.
+    """
+    (transport,) = optimal_transport(2, batch_size=batch_size, learning_rate=learning_rate)
+    density = manifold_then_density(
+        2, batch_size=max(batch_size // 10, 1), learning_rate=learning_rate
+    )[-1]
+    turns = (replace(transport, epochs=1), replace(density, start=None))
+    return [Alternate(turns, rounds=max(epochs // 2, 1))]
+
+
+def adversarial(
+    epochs: int = 50, *, batch_size: int = 100, learning_rate: float = 1e-3
+) -> list[Phase]:
+    """Train a generator against a critic (Gulrajani et al. 2017, arXiv 1704.00028).
+
+    Both move at every step. The generator kept is the one of the epoch whose samples had the
+    least energy distance to the held-out data.
+
+    Args:
+        epochs: Passes over the data.
+        batch_size: Points per step.
+        learning_rate: Peak learning rate of generator and critic.
+    """
+    return [
+        Phase(
+            Adversarial(),
+            ("chart",),
+            epochs,
+            name="adversarial",
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            momentum=0.0,
+            start=place_chart,
+        )
+    ]

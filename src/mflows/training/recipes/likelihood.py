@@ -1,0 +1,92 @@
+"""Recipes that maximise a likelihood, or a bound of one, and nothing besides."""
+
+from dataclasses import replace
+
+from mflows.training.denoising import NoisyLikelihood
+from mflows.training.objectives import NegativeLogLikelihood
+from mflows.training.phase import Phase
+from mflows.training.recipes.epochs import patience_for
+from mflows.training.start import place_chart
+from mflows.training.variational import NegativeEvidenceLowerBound
+
+
+def maximum_likelihood(
+    epochs: int = 50,
+    *,
+    batch_size: int = 100,
+    learning_rate: float = 1e-3,
+    patience: int | None = None,
+) -> list[Phase]:
+    """Maximise the likelihood of chart and latent density together.
+
+    The recipe for ambient flows (n = D) and prescribed manifolds. On a *learned* manifold with
+    n < D it is ill-posed: many manifolds fit equally well or better than the data's own. It is
+    there to show that (``mflows experiment ill-posed-likelihood``).
+
+    Args:
+        epochs: Passes over the data.
+        batch_size: Points per step.
+        learning_rate: Peak learning rate.
+        patience: Stop after so many epochs without a better validation loss; by default a fifth of
+            ``epochs``, but at least 25.
+    """
+    return [
+        Phase(
+            NegativeLogLikelihood(),
+            ("chart", "latent"),
+            epochs,
+            name="density",
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            patience=patience_for(patience, epochs),
+            start=place_chart,
+        )
+    ]
+
+
+def denoising(
+    epochs: int = 50,
+    *,
+    batch_size: int = 100,
+    learning_rate: float = 1e-3,
+    patience: int | None = None,
+    sigma: float = 0.05,
+) -> list[Phase]:
+    """An ambient flow of noisy data, from which the density on a manifold can be read.
+
+    Horvat & Pfister 2021 (arXiv 2105.12152); ``mflows.training.deflated_log_prob`` reads it.
+
+    Args:
+        epochs: Passes over the data.
+        batch_size: Points per step.
+        learning_rate: Peak learning rate.
+        patience: As for ``maximum_likelihood``.
+        sigma: Standard deviation of the noise, in the data's own units: small against the
+            manifold's curvature, large enough for a smooth density to follow.
+    """
+    (phase,) = maximum_likelihood(
+        epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience
+    )
+    return [replace(phase, objective=NoisyLikelihood(sigma))]
+
+
+def variational(
+    epochs: int = 50,
+    *,
+    batch_size: int = 100,
+    learning_rate: float = 1e-3,
+    patience: int | None = None,
+) -> list[Phase]:
+    """Maximise the evidence lower bound of a VAE (Kingma & Welling 2014, arXiv 1312.6114).
+
+    Args:
+        epochs: Passes over the data.
+        batch_size: Points per step.
+        learning_rate: Peak learning rate.
+        patience: Stop after so many epochs without a better validation loss; by default a fifth of
+            ``epochs``, but at least 25.
+    """
+    (phase,) = maximum_likelihood(
+        epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience
+    )
+    return [replace(phase, objective=NegativeEvidenceLowerBound(), name="evidence")]
