@@ -82,14 +82,16 @@ def draw(
         heights.plot(axis, section.model, color=line.get_color(), linewidth=1)
         errors.plot(axis, section.model - section.truth, color=line.get_color())
     heights.set(title="Cross-sections (wide: truth)", xlabel="z0", ylabel="height")
-    heights.legend(frameon=False, fontsize="small")
     errors.set(title="Error of the height", xlabel="z0")
     low, high = (f(np.concatenate(list(scores.values()))) for f in (np.min, np.max))
     bins = np.geomspace(max(low, 1e-6), high, 60)
     for name, values in scores.items():
         histogram.hist(values, bins=bins, histtype="step", label=name)
     histogram.set(title="Distance to the learned manifold", xscale="log")
-    histogram.legend(frameon=False, fontsize="small")
+    for axes in (heights, histogram):  # room above the curves
+        low, high = axes.get_ylim()
+        axes.set_ylim(low, high + 0.35 * (high - low))
+        axes.legend(frameon=False, fontsize="small", loc="upper left")
     figure.savefig(path)
 
 
