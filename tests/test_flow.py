@@ -16,8 +16,8 @@ from scipy.stats import multivariate_normal
 from tests.registry import CHARTS, FLOWS, condition_of, coupling, linear_flow, placement
 
 import mflows as mf
+from mflows.batches import POINTS_AT_ONCE, _block
 from mflows.charts import BijectionChart, Pad
-from mflows.flow import _POINTS_AT_ONCE, _block
 from mflows.training import Batch, NegativeLogLikelihood
 from mflows.training.loop import trainable
 
@@ -111,7 +111,7 @@ def test_every_way_to_the_log_density_gives_the_same(surface):
 
 def test_samples_are_flowjax_s_whatever_the_block(surface):
     thetas = np.random.default_rng(1).normal(size=(3, 2))
-    key, count = jr.key(3), _POINTS_AT_ONCE // 2
+    key, count = jr.key(3), POINTS_AT_ONCE // 2
     x, log_prob = surface.sample_and_log_prob(key, (count,), thetas)
     assert x.shape == (count, 3, 3)
     assert log_prob.shape == (count, 3)
@@ -175,17 +175,17 @@ def test_the_result_of_a_point_does_not_depend_on_its_batch(surface):
 
 def test_large_batches_are_evaluated_in_blocks():
     flow = linear_flow()
-    x = np.random.default_rng(0).normal(size=(2 * _POINTS_AT_ONCE + 5, 4))
+    x = np.random.default_rng(0).normal(size=(2 * POINTS_AT_ONCE + 5, 4))
     found = flow.distance(x)
     assert found.shape == (len(x),)
-    some = [0, _POINTS_AT_ONCE - 1, _POINTS_AT_ONCE, -6, -5, -1]
+    some = [0, POINTS_AT_ONCE - 1, POINTS_AT_ONCE, -6, -5, -1]
     np.testing.assert_allclose(found[np.array(some)], flow.distance(x[some]), rtol=1e-10)
     under_jit = jax.jit(lambda x: flow.distance(x))(x)
     np.testing.assert_allclose(under_jit, found, rtol=1e-10)
 
 
 def test_batches_of_similar_size_share_a_compiled_function(monkeypatch):
-    module = importlib.import_module("mflows.flow")
+    module = importlib.import_module("mflows.batches")
     traced, genuine = [], module._of_point
     monkeypatch.setattr(module, "_of_point", lambda *args: traced.append(args) or genuine(*args))
     flow = linear_flow()

@@ -44,6 +44,12 @@ def test_a_collapsed_chart_is_ill_conditioned_in_any_precision():
     assert bool(flat.ill_conditioned(jnp.zeros(5)))
 
 
+def test_an_ambient_flow_takes_no_jacobian(monkeypatch):
+    flow = mf.models.ambient_flow(jax.random.key(0), (3,), layers=1, bins=3, width=4)
+    monkeypatch.setattr(mf.Flow, "condition_number", None)  # D tangents for every point
+    assert not flow.ill_conditioned(jnp.zeros((4, 3))).any()
+
+
 def test_a_sphere_at_its_pole_is_not():
     box = Uniform(jnp.array([0.0, -np.pi]), jnp.array([np.pi, np.pi]))
     sphere = mf.Flow(Sphere(2), box)

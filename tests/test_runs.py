@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +9,7 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
+import equinox as eqx
 import jax
 import numpy as np
 import pytest
@@ -129,14 +131,18 @@ def test_changed_or_missing_data_are_noticed(trained, tmp_path):
             "Expected patience to be of type int or NoneType; got 1.5",
         ),
         (
+            {"recipe": "canonical", "recipe_settings": {"penalty": -1.0}},
+            "Expected penalty >= 0; got -1.0",
+        ),
+        (
             {
                 "model": "af",
                 "settings": {},
                 "latent_dim": None,
                 "recipe": "denoising",
-                "recipe_settings": {"sigma": -1.0},
+                "recipe_settings": {"sigma": 0.0},
             },
-            "Expected sigma > 0, a standard deviation; got -1.0",
+            "Expected sigma > 0, a standard deviation; got 0.0",
         ),
         ({"learning_rate": 0.0}, "Expected learning_rate > 0"),
         ({"condition": ("theta",)}, "expected condition column 'theta'"),
@@ -216,6 +222,16 @@ def test_a_killed_run_goes_on_to_the_same_numbers(trained, table, tmp_path):
     assert resumed.provenance["status"] == "finished"
     rows = [json.loads(row) for row in (folder / "history.jsonl").read_text().splitlines()]
     assert losses(rows) == losses(trained.history)
+
+
+def test_a_run_from_before_precision_was_kept_resumes(trained, tmp_path):
+    folder = tmp_path / "old"
+    shutil.copytree(trained.folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    del config["precision"], config["recipe_settings"]
+    (folder / "config.json").write_text(json.dumps(config))
+    opened = runs.train(folder, trained.config, resume=True)
+    assert eqx.tree_equal(opened.flow, trained.flow)
 
 
 def test_resuming_wants_the_same_settings_and_data(trained, table, tmp_path):

@@ -8,28 +8,28 @@ from the manifold: read it beside ``distance``. Densities with different n, or o
 manifolds, are not comparable as numbers.
 """
 
-import math
 from typing import Literal, NamedTuple, overload
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import optimistix as optx
 from flowjax.distributions import AbstractDistribution
-from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
-from paramax import unwrap
 
+from mflows.batches import over_keys, over_points
 from mflows.charts import BijectionChart, Chart, Unavailable, condition_for, without_encoder
-from mflows.volume import Auto, ClosedForm, GradientOnly, HasErrorBar, PartByPart, Volume
-
-_POINTS_AT_ONCE = 2048
-"""Points evaluated at once: bounds memory, large enough to use the whole machine."""
-_NUMBERS_AT_ONCE = 1 << 25
-"""The same in numbers, for points with large Jacobians or large layers."""
-
+from mflows.volume import (
+    Auto,
+    ClosedForm,
+    Conformal,
+    Determinant,
+    GradientOnly,
+    HasErrorBar,
+    PartByPart,
+    Volume,
+)
 
 DOUBT = 0.01
 """Error of a log-density, in nats, from which on its point counts as ill-conditioned."""
@@ -181,11 +181,11 @@ class Flow(AbstractDistribution):
 
     def sample(self, key, sample_shape=(), condition=None) -> Array:
         """Draw points, shape (*sample_shape, *batch of conditions, *shape)."""
-        return _over_keys(self, "_sample", key, sample_shape, condition)
+        return over_keys(self, "_sample", key, sample_shape, condition)
 
     def sample_and_log_prob(self, key, sample_shape=(), condition=None) -> tuple[Array, Array]:
         """``sample`` and the ``log_prob`` of what was drawn, in one pass and without encoding."""
-        return _over_keys(self, "_sample_and_log_prob", key, sample_shape, condition)
+        return over_keys(self, "_sample_and_log_prob", key, sample_shape, condition)
 
     @overload
     def log_prob(
@@ -225,25 +225,25 @@ class Flow(AbstractDistribution):
             ValueError: For wrong shapes, or where a key is needed and none given.
         """
         if audit is False:
-            return _over_points(self, "_log_prob", self.shape, x, condition, key)
+            return over_points(self, "_log_prob", self.shape, x, condition, key)
         exact, audited = (
             Flow(self.chart, self.latent, volume)
             for volume in (Auto(), self.volume if audit is True else audit)
         )
-        estimates = _over_points(audited, "_estimate", self.shape, x, condition, key)
+        estimates = over_points(audited, "_estimate", self.shape, x, condition, key)
         return Audit(exact.log_prob(x, condition), *estimates)
 
     def encode(self, x: ArrayLike, condition: ArrayLike | None = None) -> Float[Array, "... n"]:
         """Latent coordinates u of the projection of ``x``, shape (..., n)."""
-        return _over_points(self, "chart.encode", self.shape, x, condition)
+        return over_points(self, "chart.encode", self.shape, x, condition)
 
     def decode(self, u: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """Points of the manifold with coordinates ``u``, shape (..., *shape)."""
-        return _over_points(self, "chart.decode", (self.latent_dim,), u, condition)
+        return over_points(self, "chart.decode", (self.latent_dim,), u, condition)
 
     def project(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """The chart's projection of ``x`` to the manifold (denoising), shape (..., *shape)."""
-        return _over_points(self, "chart.project", self.shape, x, condition)
+        return over_points(self, "chart.project", self.shape, x, condition)
 
     def nearest(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """The nearest point of the manifold, shape (..., *shape).
@@ -251,7 +251,7 @@ class Flow(AbstractDistribution):
         Minimises |g(u) - x| by Levenberg-Marquardt from u = e(x); never farther from ``x`` than
         ``project`` is. A local search: on a strongly folded manifold a nearer sheet can be missed.
         """
-        return _over_points(self, "_nearest", self.shape, x, condition)
+        return over_points(self, "_nearest", self.shape, x, condition)
 
     def distance(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """Reconstruction error |x - g(e(x))|, in the data's units, shape (...)."""
@@ -265,7 +265,7 @@ class Flow(AbstractDistribution):
         key: PRNGKeyArray | None = None,
     ) -> LogProbAndDistance:
         """``log_prob`` and ``distance`` in one pass."""
-        return _over_points(self, "_log_prob_and_distance", self.shape, x, condition, key)
+        return over_points(self, "_log_prob_and_distance", self.shape, x, condition, key)
 
     def condition_number(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """Condition number of the decoder's Jacobian at the projection of ``x``, shape (...).
@@ -273,16 +273,16 @@ class Flow(AbstractDistribution):
         Largest over smallest singular value. Times the resolution of the numbers (1.2e-7 in
         single precision) it is the size of the error of the log-volume, and so of ``log_prob``.
         """
-        return _over_points(self, "_condition_number", self.shape, x, condition)
+        return over_points(self, "_condition_number", self.shape, x, condition)
 
     def ill_conditioned(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """Whether ``log_prob`` at ``x`` is in doubt by the condition number, shape (...).
 
-        Never for log-volumes that take no derivatives, as of a sphere at its poles.
+        Never for log-volumes that take no Jacobian: of ambient flows, or a sphere at its poles.
         """
         chart = without_encoder(self.chart)
         method = self.volume.choose(chart) if isinstance(self.volume, Auto) else self.volume
-        if isinstance(method, ClosedForm | PartByPart):
+        if isinstance(method, ClosedForm | Conformal | Determinant | PartByPart):
             return jnp.zeros(jnp.shape(x)[: jnp.ndim(x) - len(self.shape)], bool)
         number = self.condition_number(x, condition)
         return ~(number * jnp.finfo(number.dtype).eps < DOUBT)  # true for NaN as well
@@ -294,119 +294,3 @@ def _norm(x: Array, axes: int | None = None) -> Scalar:
     squares = jnp.sum(x**2, axis=over)
     zero = squares == 0  # not `> 0`, which would take NaN for 0
     return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, squares)))
-
-
-def _over_points(flow: Flow, method: str, shape: tuple[int, ...], x, condition, key=None):
-    """Apply a one-point method to a batch of points, compiled, at most so many at once.
-
-    With a key, every point gets one of its own.
-    """
-    x = jnp.asarray(x, dtype=float)
-    split = x.ndim - len(shape)
-    if split < 0 or x.shape[split:] != shape:
-        raise ValueError(_wrong_shape("x" if shape == flow.shape else "u", shape, x.shape))
-    batch = x.shape[:split]
-    condition = _checked_condition(flow, condition)
-    batch = jnp.broadcast_shapes(batch, _leading(flow, condition))
-    points = jnp.broadcast_to(x, batch + shape).reshape(-1, *shape)
-    keys = None if key is None else jr.split(key, math.prod(batch))
-    return _over_batch(flow, method, batch, points, condition, keys)
-
-
-def _over_keys(flow: Flow, method: str, key: PRNGKeyArray, sample_shape, condition):
-    """Apply a method of one random key, so many times for every condition."""
-    condition = _checked_condition(flow, condition)
-    batch = tuple(sample_shape) + _leading(flow, condition)
-    return _over_batch(flow, method, batch, jr.split(key, math.prod(batch)), condition)
-
-
-def _over_batch(
-    flow: Flow, method: str, batch: tuple[int, ...], points: Array, condition, keys=None
-):
-    if condition is not None and flow.cond_shape is not None:
-        condition = jnp.broadcast_to(condition, batch + flow.cond_shape)
-        condition = condition.reshape(-1, *flow.cond_shape)
-    arguments = (points, condition) if keys is None else (points, condition, keys)
-    flat = _mapped(flow, method, arguments)
-    return jax.tree.map(lambda leaf: leaf.reshape(batch + leaf.shape[1:]), flat)
-
-
-def _leading(flow: Flow, condition: Array | None) -> tuple[int, ...]:
-    """The batch shape of a condition."""
-    if condition is None or flow.cond_shape is None:
-        return ()
-    return condition.shape[: condition.ndim - len(flow.cond_shape)]
-
-
-def _checked_condition(flow: Flow, condition: ArrayLike | None) -> Array | None:
-    """The condition as an array of the right shape; ``None`` for a flow that ignores it."""
-    shape = flow.cond_shape
-    if shape is None:
-        return None
-    if condition is None:
-        raise ValueError(
-            f"Expected a condition of shape {_starred(shape)} for this conditional flow; got none."
-        )
-    condition = jnp.asarray(condition, dtype=float)
-    split = condition.ndim - len(shape)
-    if split < 0 or condition.shape[split:] != shape:
-        raise ValueError(_wrong_shape("condition", shape, condition.shape))
-    return condition
-
-
-def _mapped(flow: Flow, method: str, arguments: tuple[Array, *tuple[Array | None, ...]]):
-    """A one-point method at every point, in one or more blocks of a power of two.
-
-    So a handful of compiled functions serve any number of points.
-    """
-    points = arguments[0]
-    if isinstance(points, Tracer):  # the caller compiles
-        return jax.lax.map(_of_point(flow, method), arguments, batch_size=_at_once(flow))
-    count = len(points)
-    size = min(_at_once(flow), 1 << max(count - 1, 0).bit_length())
-    blocks = max(-(-count // size), 1)
-
-    def in_blocks(leaf):
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return jr.wrap_key_data(in_blocks(jr.key_data(leaf)), impl=jr.key_impl(leaf))
-        padding = [(0, blocks * size - count)] + [(0, 0)] * (leaf.ndim - 1)
-        return jnp.pad(leaf, padding).reshape(blocks, size, *leaf.shape[1:])
-
-    arguments = jax.tree.map(in_blocks, arguments)
-    done = [
-        _block(flow, method, jax.tree.map(lambda leaf, i=i: leaf[i], arguments))
-        for i in range(blocks)
-    ]
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *done)
-
-
-def _at_once(flow: Flow) -> int:
-    """Points per block, a power of two."""
-    dim = math.prod(flow.shape)
-    tangents = 0 if flow.latent_dim == dim else flow.latent_dim
-    numbers = dim * max(tangents, 32)  # the second: parameters of a spline
-    return 1 << (min(_POINTS_AT_ONCE, max(_NUMBERS_AT_ONCE // numbers, 1)).bit_length() - 1)
-
-
-@eqx.filter_jit
-def _block(flow: Flow, method: str, arguments: tuple[Array | None, ...]):
-    return jax.vmap(_of_point(flow, method))(arguments)
-
-
-def _of_point(flow: Flow, method: str):
-    """The function of (point, condition) that ``method`` names."""
-    function = unwrap(flow)
-    for name in method.split("."):
-        function = getattr(function, name)
-    return lambda arguments: function(*arguments)
-
-
-def _starred(shape: tuple[int, ...]) -> str:
-    return f"(*, {', '.join(map(str, shape))})"
-
-
-def _wrong_shape(name: str, expected: tuple[int, ...], got: tuple[int, ...]) -> str:
-    message = f"Expected {name} of shape {_starred(expected)} for this flow; got {got}."
-    if name == "x" and len(got) >= 1 and got[-1] > expected[-1]:
-        message += " Is a condition column still in x?"
-    return message

@@ -126,6 +126,9 @@ def _check_recipe_settings(recipe: str, settings: Mapping[str, Any]) -> None:
     """Check names and types against the arguments that are the recipe's own."""
     named = ("batch_size", "learning_rate")  # fields of the config
     _check_arguments(f"settings of the recipe {recipe!r}", RECIPES[recipe], settings, named)
+    for name, value in settings.items():
+        if type(value) in (int, float) and not value >= 0:
+            raise ValueError(f"Expected {name} >= 0; got {value}.")
 
 
 def _check_arguments(

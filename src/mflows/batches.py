@@ -1,0 +1,134 @@
+"""Methods of one point applied to batches: broadcast, compiled, and in blocks that bound memory.
+
+A flow is written for one point. Its public methods come here with the name of a one-point method,
+so that shapes and conditions are checked, and points are cut into blocks, in one place.
+"""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+from jax.core import Tracer
+from jaxtyping import Array, ArrayLike, PRNGKeyArray
+from paramax import unwrap
+
+POINTS_AT_ONCE = 2048
+"""Points evaluated at once: bounds memory, large enough to use the whole machine."""
+_NUMBERS_AT_ONCE = 1 << 25
+"""The same in numbers, for points with large Jacobians or large layers."""
+
+
+def over_points(flow, method: str, shape: tuple[int, ...], x, condition, key=None):
+    """Apply a one-point method to a batch of points, compiled, at most so many at once.
+
+    With a key, every point gets one of its own.
+    """
+    x = jnp.asarray(x, dtype=float)
+    split = x.ndim - len(shape)
+    if split < 0 or x.shape[split:] != shape:
+        raise ValueError(_wrong_shape("x" if shape == flow.shape else "u", shape, x.shape))
+    batch = x.shape[:split]
+    condition = _checked_condition(flow, condition)
+    batch = jnp.broadcast_shapes(batch, _leading(flow, condition))
+    points = jnp.broadcast_to(x, batch + shape).reshape(-1, *shape)
+    keys = None if key is None else jr.split(key, math.prod(batch))
+    return _over_batch(flow, method, batch, points, condition, keys)
+
+
+def over_keys(flow, method: str, key: PRNGKeyArray, sample_shape, condition):
+    """Apply a method of one random key, so many times for every condition."""
+    condition = _checked_condition(flow, condition)
+    batch = tuple(sample_shape) + _leading(flow, condition)
+    return _over_batch(flow, method, batch, jr.split(key, math.prod(batch)), condition)
+
+
+def _over_batch(flow, method: str, batch: tuple[int, ...], points: Array, condition, keys=None):
+    if condition is not None and flow.cond_shape is not None:
+        condition = jnp.broadcast_to(condition, batch + flow.cond_shape)
+        condition = condition.reshape(-1, *flow.cond_shape)
+    arguments = (points, condition) if keys is None else (points, condition, keys)
+    flat = _mapped(flow, method, arguments)
+    return jax.tree.map(lambda leaf: leaf.reshape(batch + leaf.shape[1:]), flat)
+
+
+def _leading(flow, condition: Array | None) -> tuple[int, ...]:
+    """The batch shape of a condition."""
+    if condition is None or flow.cond_shape is None:
+        return ()
+    return condition.shape[: condition.ndim - len(flow.cond_shape)]
+
+
+def _checked_condition(flow, condition: ArrayLike | None) -> Array | None:
+    """The condition as an array of the right shape; ``None`` for a flow that ignores it."""
+    shape = flow.cond_shape
+    if shape is None:
+        return None
+    if condition is None:
+        raise ValueError(
+            f"Expected a condition of shape {_starred(shape)} for this conditional flow; got none."
+        )
+    condition = jnp.asarray(condition, dtype=float)
+    split = condition.ndim - len(shape)
+    if split < 0 or condition.shape[split:] != shape:
+        raise ValueError(_wrong_shape("condition", shape, condition.shape))
+    return condition
+
+
+def _mapped(flow, method: str, arguments: tuple[Array, *tuple[Array | None, ...]]):
+    """A one-point method at every point, in one or more blocks of a power of two.
+
+    So a handful of compiled functions serve any number of points.
+    """
+    points = arguments[0]
+    if isinstance(points, Tracer):  # the caller compiles
+        return jax.lax.map(_of_point(flow, method), arguments, batch_size=_at_once(flow))
+    count = len(points)
+    size = min(_at_once(flow), 1 << max(count - 1, 0).bit_length())
+    blocks = max(-(-count // size), 1)
+
+    def in_blocks(leaf):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jr.wrap_key_data(in_blocks(jr.key_data(leaf)), impl=jr.key_impl(leaf))
+        padding = [(0, blocks * size - count)] + [(0, 0)] * (leaf.ndim - 1)
+        return jnp.pad(leaf, padding).reshape(blocks, size, *leaf.shape[1:])
+
+    arguments = jax.tree.map(in_blocks, arguments)
+    done = [
+        _block(flow, method, jax.tree.map(lambda leaf, i=i: leaf[i], arguments))
+        for i in range(blocks)
+    ]
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *done)
+
+
+def _at_once(flow) -> int:
+    """Points per block, a power of two."""
+    dim = math.prod(flow.shape)
+    tangents = 0 if flow.latent_dim == dim else flow.latent_dim
+    numbers = dim * max(tangents, 32)  # the second: parameters of a spline
+    return 1 << (min(POINTS_AT_ONCE, max(_NUMBERS_AT_ONCE // numbers, 1)).bit_length() - 1)
+
+
+@eqx.filter_jit
+def _block(flow, method: str, arguments: tuple[Array | None, ...]):
+    return jax.vmap(_of_point(flow, method))(arguments)
+
+
+def _of_point(flow, method: str):
+    """The function of (point, condition) that ``method`` names."""
+    function = unwrap(flow)
+    for name in method.split("."):
+        function = getattr(function, name)
+    return lambda arguments: function(*arguments)
+
+
+def _starred(shape: tuple[int, ...]) -> str:
+    return f"(*, {', '.join(map(str, shape))})"
+
+
+def _wrong_shape(name: str, expected: tuple[int, ...], got: tuple[int, ...]) -> str:
+    message = f"Expected {name} of shape {_starred(expected)} for this flow; got {got}."
+    if name == "x" and len(got) >= 1 and got[-1] > expected[-1]:
+        message += " Is a condition column still in x?"
+    return message
