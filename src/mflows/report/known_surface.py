@@ -88,10 +88,10 @@ def draw(
     for name, values in scores.items():
         histogram.hist(values, bins=bins, histtype="step", label=name)
     histogram.set(title="Distance to the learned manifold", xscale="log")
-    for axes in (heights, histogram):  # room above the curves
-        low, high = axes.get_ylim()
-        axes.set_ylim(low, high + 0.35 * (high - low))
-        axes.legend(frameon=False, fontsize="small", loc="upper left")
+    for panel in (heights, histogram):  # room above the curves
+        low, high = panel.get_ylim()
+        panel.set_ylim(low, high + 0.35 * (high - low))
+        panel.legend(frameon=False, fontsize="small", loc="upper left")
     figure.savefig(path)
 
 
