@@ -48,8 +48,13 @@ def check_present(
     )
 
 
-def check_finite(source: str, array: np.ndarray, names: Sequence[str]) -> None:
-    """Raise at the first value of an (N, C) array that is missing, NaN or infinite."""
+def check_finite(
+    source: str, array: np.ndarray, names: Sequence[str], *, rows_before: int = 0
+) -> None:
+    """Raise at the first value of an (N, C) array that is missing, NaN or infinite.
+
+    ``rows_before`` rows of the same table have been checked already.
+    """
     bad = ~np.isfinite(array)
     if not bad.any():
         return
@@ -57,7 +62,7 @@ def check_finite(source: str, array: np.ndarray, names: Sequence[str]) -> None:
     value = array[row, column]
     what = "NaN or a missing value" if np.isnan(value) else f"an infinite value ({value})"
     raise DataError(
-        f"{source}: expected finite numbers; got {what} in row {row + 1}, column "
+        f"{source}: expected finite numbers; got {what} in row {rows_before + row + 1}, column "
         f"{str(names[column])!r} ({bad.sum()} in all, in {bad.any(axis=1).sum()} of "
         f"{len(array)} rows). Remove these rows or fill them in."
     )
@@ -69,28 +74,47 @@ def constant_columns(array: np.ndarray) -> np.ndarray:
     Compared in float32, the precision in which models are usually trained: there a column such as
     1e9, 1e9 + 1, ... has no variance either.
     """
+    return equal_to(array[:1], array).all(axis=0)
+
+
+def equal_to(row: np.ndarray, array: np.ndarray) -> np.ndarray:
+    """Where an (N, C) array has the values of ``row``, in float32."""
     with np.errstate(over="ignore"):
-        single = array.astype(np.float32)
-    return (single == single[:1]).all(axis=0)
+        return array.astype(np.float32) == row.astype(np.float32)
 
 
-def check_varied(source: str, array: np.ndarray, names: Sequence[str]) -> None:
+def varying(names: Sequence[str], constant: np.ndarray) -> tuple[str, ...]:
+    """The names of the columns that are not constant."""
+    return tuple(name for name, flat in zip(names, constant, strict=True) if not flat)
+
+
+def check_varied(source: str, rows: int, constant: np.ndarray, names: Sequence[str]) -> None:
     """Raise for fewer than two rows, for rows that are all equal and for constant columns."""
-    if len(array) < 2:
-        rows = "one row" if len(array) == 1 else "no rows"
-        raise DataError(f"{source}: expected at least two rows; got {rows}. Give more data.")
-    constant = constant_columns(array)
+    if rows < 2:
+        raise DataError(
+            f"{source}: expected at least two rows; got {'one row' if rows else 'no rows'}. "
+            "Give more data."
+        )
     if constant.all():
         raise DataError(
-            f"{source}: expected rows that differ; all {len(array)} rows are equal"
-            f"{'' if (array == array[:1]).all() else ' in float32'}. Is it the right file?"
+            f"{source}: expected rows that differ; all {rows} rows are equal in float32. "
+            "Is it the right file?"
         )
     if constant.any():
-        which = [name for name, flat in zip(names, constant, strict=True) if flat]
+        which = varying(names, ~constant)
         raise DataError(
             f"{source}: expected columns that vary; got constant {plural(which)} "
             "(one value only, in float32). Drop them with drop_constant=True "
             "(command line: --drop-constant)."
+        )
+
+
+def check_condition_varies(source: str, constant: np.ndarray, names: Sequence[str]) -> None:
+    """Raise for constant columns of the condition."""
+    if constant.any():
+        raise DataError(
+            f"{source}: expected a condition that varies; got constant "
+            f"{plural(varying(names, ~constant))}. Leave them out of the condition."
         )
 
 

@@ -58,7 +58,7 @@ def read_csv(path: Path) -> Table:
         index = frame.to_series(0)
         if index.dtype.is_integer() and (index == pl.arange(frame.height, eager=True)).all():
             frame = frame.drop("")  # the unnamed row index that pandas writes
-    return _from_frame(path.name, frame, named=named)
+    return _from_frame(path.name, frame.lazy(), frame.height, named=named)
 
 
 def _is_data(cells: Sequence[str]) -> bool:
@@ -71,17 +71,23 @@ def _is_data(cells: Sequence[str]) -> bool:
 
 
 def read_parquet(path: Path) -> Table:
-    """Read a parquet file."""
+    """Open a parquet file; its columns are read when they are asked for."""
     import polars as pl
 
-    return _from_frame(path.name, pl.read_parquet(path), named=True)
+    frame = pl.scan_parquet(path, glob=False)
+    return _from_frame(path.name, frame, frame.select(pl.len()).collect().item(), named=True)
 
 
-def _from_frame(source: str, frame: Any, *, named: bool) -> Table:
+def _from_frame(source: str, frame: Any, height: int, *, named: bool) -> Table:
     import polars as pl
 
-    def take(names: Sequence[str]) -> np.ndarray:
-        chosen = frame.select(_unpadded(frame.get_column(name)) for name in names)
+    columns = tuple(frame.collect_schema())
+
+    def read(names: Sequence[str], rows: slice) -> np.ndarray:
+        start, stop, _ = rows.indices(height)
+        part = frame.select(pl.nth([columns.index(name) for name in names]))
+        part = part.slice(start, stop - start).collect()
+        chosen = part.select(_unpadded(series) for series in part)
         text = [
             name
             for name, series in zip(names, chosen, strict=True)
@@ -98,7 +104,7 @@ def _from_frame(source: str, frame: Any, *, named: bool) -> Table:
         chosen = chosen.cast(pl.Float32 if single else pl.Float64, strict=False)
         return chosen.to_numpy(order="c")
 
-    return Table(source, frame.height, tuple(frame.columns), named, take)
+    return Table(source, height, columns, named, read)
 
 
 def _unpadded(series: Any) -> Any:

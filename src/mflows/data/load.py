@@ -7,12 +7,13 @@ import numpy as np
 
 from mflows.data.checks import (
     DataError,
+    check_condition_varies,
     check_finite,
     check_present,
     check_varied,
     constant_columns,
     listed,
-    plural,
+    varying,
 )
 from mflows.data.data import Data
 from mflows.data.read import read_table
@@ -48,34 +49,16 @@ def load(
             equal rows, or constant columns.
     """
     table = read_table(path)
-    choices = tuple(dict.fromkeys((*table.present, *table.groups)))
-    check_present(table.source, _as_names(condition), choices, role="condition column")
-    chosen = table.expand(_as_names(condition))
-    if columns is None:
-        names = tuple(name for name in table.names if name not in chosen)
-    else:
-        check_present(table.source, _as_names(columns), choices)
-        names = table.expand(_as_names(columns))
-        both = [name for name in names if name in chosen]
-        if both:
-            raise DataError(
-                f"{table.source}: expected a column as part of x or as condition; "
-                f"got {listed(both)} as both."
-            )
+    names, chosen, score = choose_columns(table, condition, columns)
     x, theta = _take(table, names, chosen)
-    if drop_constant and len(x) > 1 and not (constant := constant_columns(x)).all():
-        names = tuple(name for name, flat in zip(names, constant, strict=True) if not flat)
-        x = x[:, ~constant]
-    check_varied(table.source, x, names)
-    if theta is not None and (constant := constant_columns(theta)).any():
-        which = [name for name, flat in zip(chosen, constant, strict=True) if flat]
-        raise DataError(
-            f"{table.source}: expected a condition that varies; got constant {plural(which)}. "
-            f"Leave them out of the condition."
-        )
-    score = table.groups.get("joint_score", ())
-    known = theta is not None and len(score) == len(chosen) and score != chosen
-    return Data(x, theta, names, chosen, table.take(score) if known else None)
+    constant = constant_columns(x)
+    if drop_constant and not constant.all():
+        x, names = x[:, ~constant], varying(names, constant)
+        constant = constant[~constant]
+    check_varied(table.source, len(x), constant, names)
+    if theta is not None:
+        check_condition_varies(table.source, constant_columns(theta), chosen)
+    return Data(x, theta, names, chosen, table.take(score) if score else None)
 
 
 def load_like(
@@ -98,8 +81,36 @@ def load_like(
     """
     table = read_table(path)
     file_names, chosen = _matching(table, tuple(names), tuple(condition_names))
+    if not table.rows:
+        raise DataError(f"{table.source}: expected a table with rows; got none.")
     x, theta = _take(table, file_names, chosen)
     return Data(x, theta, tuple(names), tuple(condition_names))
+
+
+def choose_columns(
+    table: Table, condition: Sequence[str], columns: Sequence[str] | None
+) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """Names of the columns of x, of the condition, and of the joint score if there is one."""
+    choices = tuple(dict.fromkeys((*table.present, *table.groups)))
+    check_present(table.source, _as_names(condition), choices, role="condition column")
+    chosen = table.expand(_as_names(condition))
+    if columns is None:
+        names = tuple(name for name in table.names if name not in chosen)
+    else:
+        check_present(table.source, _as_names(columns), choices)
+        names = table.expand(_as_names(columns))
+        both = [name for name in names if name in chosen]
+        if both:
+            raise DataError(
+                f"{table.source}: expected a column as part of x or as condition; "
+                f"got {listed(both)} as both."
+            )
+    if not names or not table.rows:
+        what = "no rows" if names else "no columns for x"
+        raise DataError(f"{table.source}: expected a table with rows and columns; got {what}.")
+    score = table.groups.get("joint_score", ())
+    known = chosen and len(score) == len(chosen) and score != chosen
+    return names, chosen, score if known else ()
 
 
 def _as_names(names: str | Sequence[str]) -> tuple[str, ...]:
@@ -111,9 +122,6 @@ def _take(
     table: Table, names: Sequence[str], chosen: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Take finite columns of x and of the condition."""
-    if not names or not table.rows:
-        what = "no rows" if names else "no columns for x"
-        raise DataError(f"{table.source}: expected a table with rows and columns; got {what}.")
     x = table.take(names)
     check_finite(table.source, x, names)
     if not chosen:

@@ -1,7 +1,11 @@
 """Read a file of any supported format into a `Table`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from mflows.data.arrays import read_h5, read_npy, read_npz
 from mflows.data.checks import DataError
@@ -31,13 +35,26 @@ def read_table(path: str | Path) -> Table:
         )
     if not path.is_file():
         raise DataError(f"{path}: expected a file; it does not exist. Check the spelling.")
+    with _readable(path):
+        table = reader(path)
+
+    def read(names: Sequence[str], rows: slice) -> np.ndarray:
+        with _readable(path):
+            return table.read(names, rows)
+
+    return replace(table, read=read)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Foreign parsers raise anything on a damaged file; here it becomes a `DataError`."""
     try:
-        return reader(path)
+        yield
     except DataError:
         raise
-    except Exception as error:  # foreign parsers raise anything on a damaged file
+    except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if "pickle" in reason:  # NumPy takes any unknown file for a pickle
+        if "pickle" in reason or "Python objects" in reason:  # what NumPy takes unknown files for
             reason = "no array of numbers; pickled objects are never loaded"
         raise DataError(
             f"{path.name}: expected a readable {path.suffix.lower()} file; got an error "

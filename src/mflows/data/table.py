@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+EVERY = slice(None)
+
 
 @dataclass(frozen=True)
 class Table:
@@ -15,7 +17,8 @@ class Table:
         rows: Number of rows N.
         names: Names of the columns that are points unless chosen otherwise.
         named: Whether the file gave these names (else they are x0, x1, ...).
-        take: Function from k names to a float array of shape (N, k).
+        read: Function from k names and a slice of rows to a float array of shape (rows, k). Where
+            the format allows, only then the file is read, and no more of it.
         groups: Further arrays: name of the array -> names of its columns.
     """
 
@@ -23,8 +26,12 @@ class Table:
     rows: int
     names: tuple[str, ...]
     named: bool
-    take: Callable[[Sequence[str]], np.ndarray]
+    read: Callable[[Sequence[str], slice], np.ndarray]
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def take(self, names: Sequence[str], rows: slice = EVERY) -> np.ndarray:
+        """The columns of these names, shape (rows, k)."""
+        return self.read(names, rows)
 
     @property
     def present(self) -> tuple[str, ...]:

@@ -2,8 +2,10 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import equinox as eqx
@@ -12,14 +14,15 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from mflows.data import Data
+from mflows.data import Data, Stream
 from mflows.flow import Flow
 from mflows.models import rebuild
 from mflows.saving import LoadError
 from mflows.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from mflows.training.loop import State, initial_state, players, run_epoch
 from mflows.training.monitor import Monitor
-from mflows.training.phase import Alternate, Batch, Phase, Supervised
+from mflows.training.phase import Alternate, Batch, Phase
+from mflows.training.rows import Block, Rows, batch_of, rows_of
 
 _EXPLOSION = 1e6
 """A loss this many times its first size, plus one, counts as diverged."""
@@ -67,7 +70,7 @@ def _from_message(message: str) -> TrainingDiverged:
 def fit(
     key: PRNGKeyArray,
     flow: Flow,
-    data: Data | np.ndarray,
+    data: Data | Stream | np.ndarray,
     phases: Sequence[Phase | Alternate],
     *,
     validation: Data | np.ndarray | float = 0.1,
@@ -83,7 +86,8 @@ def fit(
     Args:
         key: Random key for the split, the order of points and whatever the objectives draw.
         flow: The flow to start from.
-        data: Training data, as ``Data`` or as an array of shape (N, *shape).
+        data: Training data, as ``Data``, as an array of shape (N, *shape), or as a ``Stream`` of a
+            file larger than memory.
         phases: A recipe, for instance ``mflows.recipes.manifold_then_density()``.
         validation: Held-out data, or the fraction of ``data`` to hold out; with 0 the training
             loss stands in for the validation loss.
@@ -99,9 +103,9 @@ def fit(
         TrainingDiverged: If a loss becomes NaN, infinite or explodes.
     """
     data, held_out = _split(key, data, validation)
-    train = _batch(flow, data)
-    held_out = None if held_out is None else _batch(flow, held_out)
-    groups = [_alternating(group, train.x.shape[0]) for group in phases]
+    train = rows_of(flow, data, _seed(key))
+    held_out = None if held_out is None else batch_of(flow, held_out)
+    groups = [_alternating(group, train.points) for group in phases]
     folder = None if folder is None else Path(folder)
     found = None
     if resume and folder is not None:
@@ -117,7 +121,7 @@ def fit(
                 for number, phase in enumerate(group.phases):
                     if phase.start is not None:
                         with monitor.starting(phase.name):
-                            flow = phase.start(jr.fold_in(group_key, number), flow, train)
+                            flow = phase.start(jr.fold_in(group_key, number), flow, train.sample)
                 states, first, done = _states(group_key, flow, group), 0, 0
             for visit in range(first, group.rounds * len(group.phases)):
                 at = _Visit(index, visit, group, jr.fold_in(group_key, len(group.phases) + visit))
@@ -148,7 +152,7 @@ def _run(
     visit: _Visit,
     flow: Flow,
     states: list[State],
-    train: Batch,
+    train: Rows,
     held_out: Batch | None,
     done: int,
     monitor: Monitor,
@@ -156,10 +160,11 @@ def _run(
 ) -> Flow:
     """Run the epochs of one visit from epoch ``done`` on; returns the best flow."""
     phase, number = visit.phase, visit.number
-    if phase.when is not None and not phase.when(flow, train):
+    if phase.when is not None and not phase.when(flow, train.sample):
         return flow
-    prepared = _prepared(phase, flow, train)
-    prepared_held_out = None if held_out is None else _prepared(phase, flow, held_out)
+    prepare = _prepare(phase, flow)
+    if prepare is not None and held_out is not None:
+        held_out = prepare(held_out)
     parameters, frozen = players(visit.key, flow, phase)
     if done == 0:
         parameters = parameters._replace(opponent=states[number].parameters.opponent)
@@ -167,50 +172,46 @@ def _run(
             parameters=parameters, best=parameters, best_loss=jnp.full((), jnp.inf, dtype=float)
         )
     before = visit.index // len(visit.group.phases) * phase.epochs
-    total_steps = visit.group.rounds * phase.epochs * (prepared.x.shape[0] // phase.batch_size)
-    task = monitor.begin(phase.name, phase.epochs, done)
-    since_best = _since_best(monitor.history[-done:] if done else [])
-    for epoch in range(done, phase.epochs):
-        started = time.perf_counter()
-        state, losses = run_epoch(
-            states[number],
-            frozen,
-            phase,
-            total_steps,
-            prepared,
-            prepared_held_out,
-            jr.fold_in(visit.key, epoch),
-        )
-        loss, validation_loss = float(losses.train), float(losses.validation)
-        bound = _EXPLOSION * (1 + abs(monitor.first_loss(phase.name, loss)))
-        for value in (loss, validation_loss):
-            if not (math.isfinite(value) and abs(value) < bound):
-                good = eqx.combine(states[number].best, frozen).flow
-                raise TrainingDiverged(phase, before + epoch + 1, value, good, monitor.history)
-        improved = float(state.best_loss) < float(states[number].best_loss)
-        states[number] = state
-        monitor.epoch(
-            task,
-            {
-                "phase": phase.name,
-                "epoch": before + epoch + 1,
-                "train": loss,
-                "validation": validation_loss,
-                "seconds": time.perf_counter() - started,
-            },
-        )
-        since_best = 0 if improved else since_best + 1
-        stop = phase.patience is not None and since_best >= phase.patience
-        if folder is not None:
-            reached = phase.epochs if stop else epoch + 1
-            write_checkpoint(
-                folder,
-                Checkpoint(
-                    visit.group_index, visit.index, reached, (flow, states), monitor.history
-                ),
+    with nullcontext(train) if prepare is None else train.prepared(prepare) as rows:
+        steps = rows.blocks * (rows.points // phase.batch_size)
+        total_steps = visit.group.rounds * phase.epochs * steps
+        task = monitor.begin(phase.name, phase.epochs, done)
+        since_best = _since_best(monitor.history[-done:] if done else [])
+        for epoch in range(done, phase.epochs):
+            started = time.perf_counter()
+            state, losses = run_epoch(
+                states[number], frozen, phase, total_steps, rows, held_out, visit.key, epoch
             )
-        if stop:
-            break
+            loss, validation_loss = float(losses.train), float(losses.validation)
+            bound = _EXPLOSION * (1 + abs(monitor.first_loss(phase.name, loss)))
+            for value in (loss, validation_loss):
+                if not (math.isfinite(value) and abs(value) < bound):
+                    good = eqx.combine(states[number].best, frozen).flow
+                    raise TrainingDiverged(phase, before + epoch + 1, value, good, monitor.history)
+            improved = float(state.best_loss) < float(states[number].best_loss)
+            states[number] = state
+            monitor.epoch(
+                task,
+                {
+                    "phase": phase.name,
+                    "epoch": before + epoch + 1,
+                    "train": loss,
+                    "validation": validation_loss,
+                    "seconds": time.perf_counter() - started,
+                },
+            )
+            since_best = 0 if improved else since_best + 1
+            stop = phase.patience is not None and since_best >= phase.patience
+            if folder is not None:
+                reached = phase.epochs if stop else epoch + 1
+                write_checkpoint(
+                    folder,
+                    Checkpoint(
+                        visit.group_index, visit.index, reached, (flow, states), monitor.history
+                    ),
+                )
+            if stop:
+                break
     return eqx.combine(states[number].best, frozen).flow
 
 
@@ -220,8 +221,8 @@ def _since_best(rows: list[dict]) -> int:
     return len(losses) - 1 - losses.index(min(losses)) if losses else 0
 
 
-def _split(key, data, validation) -> tuple[Data, Data | None]:
-    data = data if isinstance(data, Data) else Data(np.asarray(data))
+def _split(key, data, validation) -> tuple[Data | Stream, Data | None]:
+    data = data if isinstance(data, Data | Stream) else Data(np.asarray(data))
     if isinstance(validation, Data):
         return data, validation
     if not isinstance(validation, float | int):
@@ -230,20 +231,11 @@ def _split(key, data, validation) -> tuple[Data, Data | None]:
         raise ValueError(f"Expected a validation fraction in [0, 1); got {validation}.")
     if not round(validation * len(data)):
         return data, None
-    return data.split(validation, seed=int(jr.randint(key, (), 0, 2**31 - 1)))
+    return data.split(validation, seed=_seed(key))
 
 
-def _batch(flow: Flow, data: Data) -> Batch:
-    if data.shape != flow.shape or (
-        flow.cond_shape is not None and data.cond_shape != flow.cond_shape
-    ):
-        raise ValueError(
-            f"Expected data of shape {flow.shape} with condition {flow.cond_shape} for this flow; "
-            f"got {data.shape} with condition {data.cond_shape}."
-        )
-    given = (None, None) if flow.cond_shape is None else (data.condition, data.joint_score)
-    condition, joint_score = (None if a is None else jnp.asarray(a, dtype=float) for a in given)
-    return Batch(jnp.asarray(data.x, dtype=float), condition, joint_score)
+def _seed(key: PRNGKeyArray) -> int:
+    return int(jr.randint(key, (), 0, 2**31 - 1))
 
 
 def _alternating(group: Phase | Alternate, points: int) -> Alternate:
@@ -269,6 +261,7 @@ def _skeleton(flow: Flow, built, groups: list[Alternate], index: int):
     return flow, _states(jr.key(0), flow, groups[index])
 
 
-def _prepared(phase: Phase, flow: Flow, batch: Batch) -> Batch | Supervised:
+def _prepare(phase: Phase, flow: Flow) -> Callable[[Block], Block] | None:
+    """What the objective does to all data before the phase, if it does anything."""
     prepare = getattr(phase.objective, "prepare", None)
-    return batch if prepare is None else prepare(flow, batch)
+    return None if prepare is None else partial(prepare, flow)

@@ -1,4 +1,4 @@
-"""The compiled inner loop: one epoch is one call, its steps one scan on the device.
+"""The compiled inner loop: a block of rows is one call, its steps one scan on the device.
 
 Everything a phase carries from epoch to epoch is a value in ``State``; the best parameters so far
 are kept as values too, so restoring them cannot alias the live ones.
@@ -16,7 +16,8 @@ from jaxtyping import Array, PRNGKeyArray, PyTree, Scalar
 from paramax import NonTrainable
 
 from mflows.flow import Flow
-from mflows.training.phase import Batch, Phase, Supervised
+from mflows.training.phase import Phase
+from mflows.training.rows import Block, Rows
 
 
 class Players(NamedTuple):
@@ -85,64 +86,103 @@ def initial_state(parameters: Players, phase: Phase) -> State:
     )
 
 
-@eqx.filter_jit
 def run_epoch(
     state: State,
     frozen: Players,
     phase: Phase,
     total_steps: int,
-    train: Batch | Supervised,
-    validation: Batch | Supervised | None,
+    rows: Rows,
+    validation: Block | None,
     key: PRNGKeyArray,
+    epoch: int,
 ) -> tuple[State, Losses]:
     """One pass over the training data, then the validation loss."""
-    update = optimizer(phase, total_steps).update
-    order_key, step_key, validation_key = jr.split(key, 3)
+    keys = [jr.fold_in(key, epoch * rows.blocks + block) for block in range(rows.blocks)]
+    losses = []
+    for block, block_key in zip(rows.epoch(keys[0]), keys, strict=True):
+        state, loss = _run_block(state, frozen, phase, total_steps, block, block_key)
+        losses.append(jax.block_until_ready(loss))  # no more blocks in memory than two
+    train_loss = jnp.stack(losses).mean()
+    judged = rows.sample if validation is None and _validates(phase) else validation
+    return _judge(state, frozen, phase, judged, train_loss, keys[0])
 
-    def loss(parameters, batch, key):
-        flow, opponent = eqx.combine(parameters, frozen)
-        against = () if opponent is None else (opponent,)
-        return phase.objective(flow, batch, key, *against)
+
+def _validates(phase: Phase) -> bool:
+    return hasattr(phase.objective, "validate")
+
+
+@eqx.filter_jit
+def _run_block(
+    state: State, frozen: Players, phase: Phase, total_steps: int, block: Block, key: PRNGKeyArray
+) -> tuple[State, Scalar]:
+    """Steps through the batches of a block, in random order; their mean loss."""
+    update = optimizer(phase, total_steps).update
+    order_key, step_key, _ = jr.split(key, 3)
+    loss = _loss(frozen, phase)
 
     def step(carry, inputs):
         parameters, moments = carry
-        batch, key = inputs
-        value, gradient = jax.value_and_grad(loss)(parameters, batch, key)
+        value, gradient = jax.value_and_grad(loss)(parameters, *inputs)
         gradient = gradient._replace(opponent=jax.tree.map(jnp.negative, gradient.opponent))
         updates, moments = update(gradient, moments, parameters)
         return (eqx.apply_updates(parameters, updates), moments), value
 
-    batches = _batches(train, phase.batch_size, jr.permutation(order_key, train.x.shape[0]))
+    batches = _batches(block, phase.batch_size, jr.permutation(order_key, block.x.shape[0]))
     keys = jr.split(step_key, batches.x.shape[0])
     (parameters, moments), values = jax.lax.scan(
         step, (state.parameters, state.optimizer), (batches, keys)
     )
-    train_loss = values.mean()
-    validate = getattr(phase.objective, "validate", None)
-    if validate is not None:
-        judged = train if validation is None else validation
-        flow = eqx.combine(parameters.flow, frozen.flow)
-        validation_loss = _mean_loss(partial(validate, flow), judged, validation_key)
-    elif validation is not None:
-        validation_loss = _mean_loss(partial(loss, parameters), validation, validation_key)
-    else:
+    return state._replace(parameters=parameters, optimizer=moments), values.mean()
+
+
+@eqx.filter_jit
+def _judge(
+    state: State,
+    frozen: Players,
+    phase: Phase,
+    judged: Block | None,
+    train_loss: Scalar,
+    key: PRNGKeyArray,
+) -> tuple[State, Losses]:
+    """The validation loss, and the parameters kept if they are the best so far."""
+    parameters = state.parameters
+    *_, validation_key = jr.split(key, 3)
+    if judged is None:
         validation_loss = train_loss
+    elif _validates(phase):
+        validate = partial(phase.objective.validate, eqx.combine(parameters.flow, frozen.flow))
+        validation_loss = _mean_loss(validate, judged, validation_key)
+    else:
+        validation_loss = _mean_loss(
+            partial(_loss(frozen, phase), parameters), judged, validation_key
+        )
     # The last steps may have ruined what no loss has seen yet.
     finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)]
     validation_loss = jnp.where(jnp.stack(finite).all(), validation_loss, jnp.nan)
     better = validation_loss < state.best_loss
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), parameters, state.best)
     best_loss = jnp.where(better, validation_loss, state.best_loss)
-    return State(parameters, best, moments, best_loss), Losses(train_loss, validation_loss)
+    return state._replace(best=best, best_loss=best_loss), Losses(train_loss, validation_loss)
 
 
-def _batches(data: Batch | Supervised, size: int, order: Array) -> Batch | Supervised:
+def _loss(frozen: Players, phase: Phase):
+    """The phase's loss as a function of what it trains."""
+
+    def loss(parameters: Players, batch: Block, key: PRNGKeyArray) -> Scalar:
+        flow, opponent = eqx.combine(parameters, frozen)
+        against = () if opponent is None else (opponent,)
+        return phase.objective(flow, batch, key, *against)
+
+    return loss
+
+
+def _batches(data: Block, size: int, order: Array) -> Block:
     count = order.size // size
     order = order[: count * size]
     return jax.tree.map(lambda leaf: leaf[order].reshape(count, size, *leaf.shape[1:]), data)
 
 
-def _mean_loss(loss, data: Batch | Supervised, key, size: int = 1000) -> Scalar:
+def _mean_loss(loss, data: Block, key, size: int = 1000) -> Scalar:
     """Mean loss over the points, in equal blocks; fewer points than blocks are left over."""
     points = data.x.shape[0]
     count = max(points // size, 1)

@@ -29,6 +29,7 @@ from mflows.models import rebuild
 from mflows.training.loop import initial_state, players, run_epoch
 from mflows.training.objectives import Regression
 from mflows.training.phase import Batch, Phase, Supervised
+from mflows.training.rows import InMemory
 from mflows.training.unroll import geodesic_embedding, turn_towards, unrolls
 
 BOLD = Phase(Regression(), ("chart",), epochs=1, name="unroll", weight_decay=0.0, clip=5.0)
@@ -131,7 +132,7 @@ def _regressed(
     parameters, frozen = players(key, flow, phase)
     state = initial_state(parameters, phase)
     for epoch in range(epochs):
-        state, _ = run_epoch(state, frozen, phase, total, data, None, jr.fold_in(key, epoch))
+        state, _ = run_epoch(state, frozen, phase, total, InMemory(data), None, key, epoch)
     return eqx.combine(state.parameters, frozen).flow
 
 
