@@ -9,6 +9,7 @@ from mflows.flow import Flow
 from mflows.models import ambient_flow, m_flow
 from mflows.training import Batch, Phase
 from mflows.training.loop import initial_state, players, run_epoch
+from mflows.training.rows import InMemory
 
 
 def m_flow_of(size: Size) -> Flow:
@@ -43,11 +44,11 @@ def training(flow: Flow, objective, trains: tuple[str, ...], x, steps: int) -> C
     """``steps`` training steps on the points ``x``, as ``fit`` does them, less what it prints."""
     phase = Phase(objective, trains, epochs=1000, batch_size=BATCH)
     parameters, frozen = players(jr.key(0), flow, phase)
-    state, batch = initial_state(parameters, phase), Batch(x[: steps * BATCH], None)
+    state, rows = initial_state(parameters, phase), InMemory(Batch(x[: steps * BATCH], None))
 
     def call():
         jax.block_until_ready(
-            run_epoch(state, frozen, phase, 1000 * steps, batch, None, jr.key(2))[1].train
+            run_epoch(state, frozen, phase, 1000 * steps, rows, None, jr.key(2), 0)[1].train
         )
 
     return Call(call, steps)

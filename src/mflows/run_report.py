@@ -40,7 +40,7 @@ def write_report(run: Run, *, data: str | Path | None = None) -> Path:
 def content(run: Run, *, data: str | Path | None = None) -> Content:
     """Everything that the report of a run shows; arguments as for ``write_report``."""
     kept, held_out = run.split(data)
-    train, test = (_some(part, run.config.seed) for part in (kept, held_out))
+    train, test = (part.sample(POINTS, run.config.seed) for part in (kept, held_out))
     learned = run.flow.latent_dim < run.flow.shape[0]
     seen, unseen = (_scored(run, part) for part in (train, test))
     samples = run.flow.sample(
@@ -76,11 +76,6 @@ _TITLES = {
     "af": "Ambient flow",
     "fom": "Prescribed manifold",
 }
-
-
-def _some(data: Data, seed: int) -> Data:
-    """At most ``POINTS`` rows, at random."""
-    return data[np.random.default_rng(seed).permutation(len(data))[:POINTS]]
 
 
 def _tractable(run: Run) -> bool:

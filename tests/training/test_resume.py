@@ -12,10 +12,16 @@ from tests.training.small import Contest, Noisy, line_flow, losses, moving, poin
 
 import mflows as mf
 from mflows.saving import LoadError
-from mflows.training import Alternate, LatentNegativeLogLikelihood, NegativeLogLikelihood, Phase
+from mflows.training import (
+    Alternate,
+    LatentNegativeLogLikelihood,
+    NegativeLogLikelihood,
+    Phase,
+    rows,
+)
 from mflows.training.checkpoint import checkpoint_path
 
-fitting = importlib.import_module("mflows.training.fit")
+visiting = importlib.import_module("mflows.training.visit")
 
 
 class Killed(BaseException):
@@ -35,13 +41,13 @@ def recipe() -> list[Phase | Alternate]:
     ]
 
 
-def run(folder, resume=False, phases=None, flow=None, seed=0):
+def run(folder, resume=False, phases=None, flow=None, seed=0, data=None):
     flow = line_flow() if flow is None else flow
     held_out = points(0.9, 15, seed=1)
     return mf.fit(
         jr.key(seed),
         flow,
-        points(1.0),
+        points(1.0) if data is None else data,
         recipe() if phases is None else phases,
         validation=held_out,
         folder=folder,
@@ -55,7 +61,7 @@ def killed(monkeypatch):
     """Run until a number of checkpoints have been written, then vanish."""
 
     def run_and_kill(folder, checkpoints: int, **settings):
-        genuine, written = fitting.write_checkpoint, []
+        genuine, written = visiting.write_checkpoint, []
 
         def write(*arguments):
             genuine(*arguments)
@@ -64,7 +70,7 @@ def killed(monkeypatch):
                 raise Killed
 
         with monkeypatch.context() as patch:
-            patch.setattr(fitting, "write_checkpoint", write)
+            patch.setattr(visiting, "write_checkpoint", write)
             with pytest.raises(Killed):
                 run(folder, **settings)
 
@@ -95,6 +101,25 @@ def test_resuming_after_any_epoch_gives_the_same_numbers(uninterrupted, killed, 
         _equal(resumed, uninterrupted)
         lines = (folder / "history.jsonl").read_text().splitlines()
         assert losses([json.loads(line) for line in lines]) == losses(uninterrupted.history)
+
+
+def test_resuming_after_any_block_of_a_stream(killed, tmp_path, monkeypatch):
+    monkeypatch.setattr(rows, "NUMBERS", 100)
+    monkeypatch.setattr(visiting, "SAVE_SECONDS", -1.0)
+    np.save(tmp_path / "t.npy", points(1.0, 120))
+    settings = {"batch_size": 10, "learning_rate": 0.05}
+    phases = [
+        Alternate((moving(1, objective=Noisy()), moving(1, name="other")), rounds=2),
+        Phase(LatentNegativeLogLikelihood(), ("latent",), 1, name="latents", **settings),
+    ]
+    given = {"phases": phases, "data": mf.data.stream(tmp_path / "t.npy")}
+    whole = run(tmp_path / "whole", **given)
+    for count in range(1, 15):  # three blocks an epoch, two at the end
+        folder = tmp_path / str(count)
+        killed(folder, count, **given)
+        _equal(run(folder, resume=True, **given), whole)
+    with pytest.raises(pytest.fail.Exception):  # there are no more
+        killed(tmp_path / "none", 15, **given)
 
 
 def test_a_run_may_be_interrupted_again_and_again(uninterrupted, killed, tmp_path):

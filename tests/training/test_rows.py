@@ -49,7 +49,7 @@ def test_an_epoch_is_almost_every_row_once_in_mixed_blocks(path):
 def test_few_rows_are_streamed_too(count):
     x = np.arange(2.0 * count).reshape(count, 2)
     sample = Batch(jnp.asarray(x), None)
-    found = Streamed(lambda start, stop: Batch(x[start:stop], None), count, sample)
+    found = Streamed(lambda start, stop: (x[start:stop], None, None), count, sample)
     (block,) = found.epoch(jr.key(0))
     assert 0 < len(block.x) == found.points <= count
 
@@ -127,7 +127,7 @@ def test_an_error_of_the_reader_reaches_the_caller():
             raise OSError("the disk is gone")
         return index
 
-    made = ahead(broken, 5)
+    made = ahead(broken, range(5))
     assert [next(made), next(made)] == [0, 1]
     with pytest.raises(OSError, match="the disk is gone"):
         next(made)

@@ -89,6 +89,14 @@ def fit(
         str | None,
         typer.Option(help="float32 or float64. [default: JAX's own, float32]"),
     ] = None,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            "--stream/--in-memory",
+            help="Leave the data in their file and read them block by block, or load them whole. "
+            "[default: .npy, .h5 and .parquet files from 1 GiB on are streamed]",
+        ),
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on with an interrupted run, to the same numbers."),
@@ -133,6 +141,7 @@ def fit(
         validation_fraction=validation_fraction,
         seed=seed,
         precision=precision,
+        stream=stream,
     )
     if resume and (out / "config.json").is_file():
         asked = _completed(context, runs.read_config(out)[0], asked)

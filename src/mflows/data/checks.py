@@ -13,6 +13,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from mflows.data.data import Data
+    from mflows.data.stream import Stream
 
 SHOWN = 8  # names listed in a message before "and 12 more"
 
@@ -80,7 +81,7 @@ def constant_columns(array: np.ndarray) -> np.ndarray:
 def equal_to(row: np.ndarray, array: np.ndarray) -> np.ndarray:
     """Where an (N, C) array has the values of ``row``, in float32."""
     with np.errstate(over="ignore"):
-        return array.astype(np.float32) == row.astype(np.float32)
+        return np.asarray(array.astype(np.float32) == row.astype(np.float32))
 
 
 def varying(names: Sequence[str], constant: np.ndarray) -> tuple[str, ...]:
@@ -118,7 +119,7 @@ def check_condition_varies(source: str, constant: np.ndarray, names: Sequence[st
         )
 
 
-def check_latent_dim(data: "Data", latent_dim: Any) -> int:
+def check_latent_dim(data: "Data | Stream", latent_dim: Any) -> int:
     """Return ``latent_dim`` as an int; raise `DataError` unless it is 1, ..., D - 1."""
     (dim,) = data.shape
     try:

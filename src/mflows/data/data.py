@@ -111,6 +111,11 @@ class Data:
         """Shape of one condition, (C,), or None."""
         return None if self.condition is None else self.condition.shape[1:]
 
+    @property
+    def scored(self) -> bool:
+        """Whether there is a joint score."""
+        return self.joint_score is not None
+
     def __len__(self) -> int:
         return len(self.x)
 
@@ -122,6 +127,10 @@ class Data:
             None if array is None else array[rows] for array in (self.condition, self.joint_score)
         )
         return type(self)(self.x[rows], condition, self.names, self.condition_names, joint_score)
+
+    def sample(self, count: int, seed: int) -> Self:
+        """At most so many rows, at random."""
+        return self[np.random.default_rng(seed).permutation(len(self))[:count]]
 
     def split(self, fraction: float, seed: int) -> Split:
         """Hold out a random ``fraction`` of the rows, the same ones for the same seed.

@@ -66,6 +66,11 @@ class Stream:
         return (len(self.condition_names),) if self.condition_names else None
 
     @property
+    def scored(self) -> bool:
+        """Whether there is a joint score."""
+        return bool(self.score_names)
+
+    @property
     def width(self) -> int:
         """Numbers per row."""
         return len(self.names) + len(self.condition_names) + len(self.score_names)
@@ -80,9 +85,7 @@ class Stream:
         out = self.without[np.searchsorted(self.without, first) :]
         out = out[: np.searchsorted(out, last)] - first
 
-        def take(names: tuple[str, ...]) -> np.ndarray | None:
-            if not names:
-                return None
+        def take(names: tuple[str, ...]) -> np.ndarray:
             array = self.table.take(names, rows)
             if len(array) != last + 1 - first:
                 raise DataError(
@@ -91,8 +94,10 @@ class Stream:
                 )
             return np.delete(array, out, axis=0)
 
-        x, condition, score = map(take, (self.names, self.condition_names, self.score_names))
-        return Data(x, condition, self.names, self.condition_names, score)
+        condition, score = (
+            take(names) if names else None for names in (self.condition_names, self.score_names)
+        )
+        return Data(take(self.names), condition, self.names, self.condition_names, score)
 
     def pieces(self) -> Iterator[tuple[int, int]]:
         """Starts and stops of consecutive stretches of rows, small enough to read at once."""
@@ -143,12 +148,13 @@ class Stream:
 
 def concatenated(parts: Sequence[Data]) -> Data:
     """Rows of several tables with the same columns, one after the other."""
-    joined = (
-        None if arrays[0] is None else np.concatenate(arrays)
-        for arrays in zip(*((p.x, p.condition, p.joint_score) for p in parts), strict=True)
-    )
-    x, condition, score = joined
-    return Data(x, condition, parts[0].names, parts[0].condition_names, score)
+
+    def joined(name: str) -> np.ndarray | None:
+        arrays = [getattr(part, name) for part in parts]
+        return None if arrays[0] is None else np.concatenate(arrays)
+
+    x, condition, score = map(joined, ("x", "condition", "joint_score"))
+    return Data(np.asarray(x), condition, parts[0].names, parts[0].condition_names, score)
 
 
 def stream(

@@ -41,6 +41,7 @@ from mflows.runs import commit
 from mflows.simulators import GaussianSphere
 from mflows.training import Batch, Phase, recipes
 from mflows.training.loop import initial_state, players, run_epoch
+from mflows.training.rows import InMemory
 
 POINTS, TEST, EPOCHS = 10_000, 2_000, 24
 CIRCLE = GaussianSphere(1, dim=2, noise=0.0)
@@ -132,13 +133,12 @@ def _epochs(key, flow: Flow, batch: Batch, phases: list[Phase]):
         if phase.start is not None:
             flow = phase.start(phase_key, flow, batch)
         prepare = getattr(phase.objective, "prepare", None)
-        prepared = batch if prepare is None else prepare(flow, batch)
+        rows = InMemory(batch if prepare is None else prepare(flow, batch))
         steps = phase.epochs * (len(batch.x) // phase.batch_size)
         parameters, frozen = players(phase_key, flow, phase)
         state = initial_state(parameters, phase)
         for epoch in range(phase.epochs):
-            epoch_key = jr.fold_in(phase_key, epoch)
-            state, _ = run_epoch(state, frozen, phase, steps, prepared, None, epoch_key)
+            state, _ = run_epoch(state, frozen, phase, steps, rows, None, phase_key, epoch)
             flow = eqx.combine(state.parameters.flow, frozen.flow)
             yield flow
 

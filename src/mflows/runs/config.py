@@ -5,6 +5,7 @@ import json
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
 import jax
@@ -12,7 +13,7 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from mflows import models
-from mflows.data import Data, check_latent_dim
+from mflows.data import STREAM_FORMATS, Data, Stream, check_latent_dim
 from mflows.flow import Flow
 from mflows.training import Alternate, Phase, recipes
 
@@ -35,6 +36,8 @@ RECIPES: dict[str, Callable[..., Sequence[Phase | Alternate]]] = {
 
 
 PRECISIONS = ("float32", "float64")
+LARGE = 1 << 30
+"""Size of a file, in bytes, from which it is streamed unless asked otherwise."""
 
 
 class Model(NamedTuple):
@@ -178,6 +181,8 @@ class Config:
         seed: Seed of the split, the initial weights and the order of points.
         precision: ``"float32"`` or ``"float64"``; ``None`` is what JAX is set to.
         simulator: Name of the simulator that made the data, if its truth is known.
+        stream: Leave the data in their file and read them block by block; ``None`` does so for
+            files from ``LARGE`` bytes on whose format allows it.
 
     Raises:
         ValueError: If model, recipe or numbers make no sense.
@@ -198,6 +203,7 @@ class Config:
     seed: int = 0
     precision: str | None = None
     simulator: str | None = None
+    stream: bool | None = None
 
     def __post_init__(self):
         check_model(self.model)
@@ -224,6 +230,15 @@ class Config:
         """The recipe, or the model's own."""
         return self.recipe or check_model(self.model).recipes[0]
 
+    @property
+    def streamed(self) -> bool:
+        """Whether the data stay in their file."""
+        if self.stream is not None:
+            return self.stream
+        path = Path(self.data)
+        possible = path.suffix.lower() in STREAM_FORMATS and path.is_file()
+        return possible and path.stat().st_size >= LARGE
+
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
         """The config with these values; other keys are left alone."""
@@ -246,9 +261,16 @@ class Config:
                 f"Expected JAX to compute in {self.precision}; it computes in {now}. Call "
                 'jax.config.update("jax_enable_x64", ...) before anything else.'
             )
-        return replace(self, recipe=recipe, batch_size=size, epochs=epochs, precision=now)
+        return replace(
+            self,
+            recipe=recipe,
+            batch_size=size,
+            epochs=epochs,
+            precision=now,
+            stream=self.streamed,
+        )
 
-    def setup(self, data: Data) -> Setup:
+    def setup(self, data: Data | Stream) -> Setup:
         """The untrained flow, the phases and the key, for a resolved config.
 
         Raises:
@@ -286,7 +308,7 @@ class Config:
                 f"Expected no latent dimension for the model {self.model!r}, whose density is on "
                 f"{where}; got {self.latent_dim}. Did you mean --model m-flow?"
             )
-        if self.recipe == "scandal" and data.joint_score is None:
+        if self.recipe == "scandal" and not data.scored:
             raise ValueError(
                 "Expected an array joint_score, of the shape of the condition, in the data for the "
                 "recipe 'scandal'; got none. Without it, take 'manifold-then-density'."

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from mflows import data as tables
-from mflows.data import Data, DataError, Split
+from mflows.data import Data, DataError, Split, StreamSplit
 from mflows.flow import Flow, LogProbAndDistance
 from mflows.runs.config import Config
 from mflows.runs.source import Source, digest, read
@@ -48,7 +48,7 @@ class Run:
     history: list[dict[str, Any]]
     provenance: dict[str, Any]
 
-    def split(self, path: str | Path | None = None) -> Split:
+    def split(self, path: str | Path | None = None) -> Split | StreamSplit:
         """The rows it was trained on, and the rows held out.
 
         Args:

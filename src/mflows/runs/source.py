@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mflows.data import Data, load
+from mflows.data import Data, Stream, load, stream
 from mflows.runs.config import Config
 
 
@@ -37,13 +37,14 @@ class Source:
         return asdict(self)
 
 
-def read(config: Config) -> tuple[Data, Source]:
-    """Load the data of a config.
+def read(config: Config) -> tuple[Data | Stream, Source]:
+    """Load or open the data of a config.
 
     Raises:
         DataError: If they cannot be loaded or used.
     """
-    data = load(config.data, condition=config.condition, drop_constant=config.drop_constant)
+    read = stream if config.streamed else load
+    data = read(config.data, condition=config.condition, drop_constant=config.drop_constant)
     return data, Source(digest(config.data), len(data), data.names, data.condition_names)
 
 

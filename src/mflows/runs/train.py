@@ -139,7 +139,8 @@ def _check_same(folder: Path, config: Config, source: Source) -> None:
             "changed. Start a new run."
         )
     old, new = before.as_dict(), config.as_dict()
-    old["precision"] = old["precision"] or new["precision"]  # earlier versions did not keep it
+    for name in ("precision", "stream"):  # earlier versions did not keep them
+        old[name] = new[name] if old[name] is None else old[name]
     changed = [f.name for f in fields(Config) if f.name != "data" and old[f.name] != new[f.name]]
     if changed:
         name = changed[0]

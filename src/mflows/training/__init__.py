@@ -2,7 +2,7 @@
 
 from mflows.training import recipes
 from mflows.training.denoising import deflated_log_prob
-from mflows.training.fit import Fitted, TrainingDiverged, fit
+from mflows.training.fit import Fitted, fit
 from mflows.training.objectives import (
     LatentNegativeLogLikelihood,
     NegativeLogLikelihood,
@@ -12,6 +12,7 @@ from mflows.training.objectives import (
 from mflows.training.phase import Alternate, Batch, Phase
 from mflows.training.scandal import LatentScandal, Scandal
 from mflows.training.transport import SinkhornDivergence
+from mflows.training.visit import TrainingDiverged
 
 __all__ = [
     "Alternate",

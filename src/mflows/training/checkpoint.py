@@ -1,7 +1,7 @@
-"""Checkpoints: one file, written whole after every epoch, from which training goes on exactly."""
+"""Checkpoints: one file, always written whole, from which training goes on exactly."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ class Checkpoint(NamedTuple):
         epochs: Epochs of this visit already done.
         arrays: The flow at the start of the visit, and the states of the group's phases.
         history: The rows of all epochs so far.
+        losses: Losses of the blocks that have been trained on of the epoch begun.
     """
 
     group: int
@@ -31,6 +32,7 @@ class Checkpoint(NamedTuple):
     epochs: int
     arrays: PyTree
     history: list[dict]
+    losses: Sequence[float] = ()
 
 
 def checkpoint_path(folder: Path) -> Path:
@@ -41,7 +43,7 @@ def checkpoint_path(folder: Path) -> Path:
 def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
     """Replace the latest checkpoint in ``folder``."""
     flow, _ = checkpoint.arrays
-    position = {name: getattr(checkpoint, name) for name in ("group", "visit", "epochs", "history")}
+    position = {name: value for name, value in checkpoint._asdict().items() if name != "arrays"}
     metadata = {"format": FORMAT, "built": json.dumps(flow.built), "at": json.dumps(position)}
     path = checkpoint_path(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,4 +80,4 @@ def read_checkpoint(
         )
     at, built = json.loads(metadata["at"]), json.loads(metadata["built"])
     filled = fill(skeleton(built and tuple(built), at["group"]), values, path)
-    return Checkpoint(at["group"], at["visit"], at["epochs"], filled, at["history"])
+    return Checkpoint(arrays=filled, **at)

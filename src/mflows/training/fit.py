@@ -1,15 +1,10 @@
 """Train a flow: run the phases of a recipe one after the other, keeping the best of each."""
 
-import math
-import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 
-import equinox as eqx
-import jax.numpy as jnp
+import jax
 import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray
@@ -18,14 +13,13 @@ from mflows.data import Data, Stream
 from mflows.flow import Flow
 from mflows.models import rebuild
 from mflows.saving import LoadError
-from mflows.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from mflows.training.loop import State, initial_state, players, run_epoch
+from mflows.training.checkpoint import read_checkpoint
+from mflows.training.devices import sharing
+from mflows.training.loop import State, initial_state, players
 from mflows.training.monitor import Monitor
-from mflows.training.phase import Alternate, Batch, Phase
-from mflows.training.rows import Block, Rows, batch_of, rows_of
-
-_EXPLOSION = 1e6
-"""A loss this many times its first size, plus one, counts as diverged."""
+from mflows.training.phase import Alternate, Phase
+from mflows.training.rows import batch_of, rows_of
+from mflows.training.visit import Setting, Visit, run_visit
 
 
 @dataclass(frozen=True)
@@ -41,32 +35,6 @@ class Fitted:
     history: list[dict]
 
 
-class TrainingDiverged(RuntimeError):
-    """A loss became infinite, NaN or exploded.
-
-    Attributes:
-        flow: The flow with the last good parameters.
-        history: The epochs before.
-    """
-
-    def __init__(self, phase: Phase, epoch: int, loss: float, flow: Flow, history: list[dict]):
-        super().__init__(
-            f"Training diverged in phase '{phase.name}', epoch {epoch}: the loss became {loss:g}. "
-            "The last good parameters are kept. Try a learning rate some times "
-            "smaller, or look for extreme values in the data."
-        )
-        self.flow = flow
-        self.history = history
-
-    def __reduce__(self):
-        """For another process: the message alone, because flows hold closures."""
-        return _from_message, (str(self),)
-
-
-def _from_message(message: str) -> TrainingDiverged:
-    return TrainingDiverged.__new__(TrainingDiverged, message)
-
-
 def fit(
     key: PRNGKeyArray,
     flow: Flow,
@@ -77,6 +45,7 @@ def fit(
     folder: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
+    devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
 ) -> Fitted:
     """Train ``flow`` on ``data`` by the phases of a recipe.
 
@@ -96,6 +65,10 @@ def fit(
         resume: Go on from the checkpoint in ``folder``, if there is one, to the same numbers as
             an uninterrupted run with the same arguments.
         progress: Show live losses and the time left.
+        devices: Devices that share the points of every batch, such as ``jax.devices()``, also
+            those of other processes (``jax.distributed``), which then make the same call; the
+            first one writes the files. The numbers are those of one device, up to rounding.
+            ``None`` is JAX's default device.
 
     Raises:
         ValueError: If data and flow do not fit together.
@@ -106,119 +79,33 @@ def fit(
     train = rows_of(flow, data, _seed(key))
     held_out = None if held_out is None else batch_of(flow, held_out)
     groups = [_alternating(group, train.points) for group in phases]
+    sizes = [phase.batch_size for group in groups for phase in group.phases]
+    shared = sharing(devices, sizes)
     folder = None if folder is None else Path(folder)
     found = None
     if resume and folder is not None:
         found = read_checkpoint(folder, lambda built, group: _skeleton(flow, built, groups, group))
-    with Monitor(folder, progress, found.history if found else []) as monitor:
+    folder = folder if shared.leads else None
+    history = found.history if found else []
+    with Monitor(folder, progress and shared.leads, history) as monitor:
+        setting = Setting(train, held_out, shared, monitor, folder)
         for index, group in enumerate(groups):
             if found and index < found.group:
                 continue
             group_key = jr.fold_in(key, index)
-            if found and index == found.group:
-                (flow, states), first, done = found.arrays, found.visit, found.epochs
+            here = found if found and index == found.group else None
+            if here:
+                flow, states = here.arrays
             else:
                 for number, phase in enumerate(group.phases):
                     if phase.start is not None:
                         with monitor.starting(phase.name):
                             flow = phase.start(jr.fold_in(group_key, number), flow, train.sample)
-                states, first, done = _states(group_key, flow, group), 0, 0
-            for visit in range(first, group.rounds * len(group.phases)):
-                at = _Visit(index, visit, group, jr.fold_in(group_key, len(group.phases) + visit))
-                flow = _run(at, flow, states, train, held_out, done, monitor, folder)
-                done = 0
+                states = _states(group_key, flow, group)
+            for visit in range(here.visit if here else 0, group.rounds * len(group.phases)):
+                at = Visit(index, visit, group, jr.fold_in(group_key, len(group.phases) + visit))
+                flow, here = run_visit(at, flow, states, here, setting), None
     return Fitted(flow, monitor.history)
-
-
-@dataclass(frozen=True)
-class _Visit:
-    """One phase of one round of a group of alternating phases."""
-
-    group_index: int
-    index: int
-    group: Alternate
-    key: PRNGKeyArray
-
-    @property
-    def number(self) -> int:
-        return self.index % len(self.group.phases)
-
-    @property
-    def phase(self) -> Phase:
-        return self.group.phases[self.number]
-
-
-def _run(
-    visit: _Visit,
-    flow: Flow,
-    states: list[State],
-    train: Rows,
-    held_out: Batch | None,
-    done: int,
-    monitor: Monitor,
-    folder: Path | None,
-) -> Flow:
-    """Run the epochs of one visit from epoch ``done`` on; returns the best flow."""
-    phase, number = visit.phase, visit.number
-    if phase.when is not None and not phase.when(flow, train.sample):
-        return flow
-    prepare = _prepare(phase, flow)
-    if prepare is not None and held_out is not None:
-        held_out = prepare(held_out)
-    parameters, frozen = players(visit.key, flow, phase)
-    if done == 0:
-        parameters = parameters._replace(opponent=states[number].parameters.opponent)
-        states[number] = states[number]._replace(
-            parameters=parameters, best=parameters, best_loss=jnp.full((), jnp.inf, dtype=float)
-        )
-    before = visit.index // len(visit.group.phases) * phase.epochs
-    with nullcontext(train) if prepare is None else train.prepared(prepare) as rows:
-        steps = rows.blocks * (rows.points // phase.batch_size)
-        total_steps = visit.group.rounds * phase.epochs * steps
-        task = monitor.begin(phase.name, phase.epochs, done)
-        since_best = _since_best(monitor.history[-done:] if done else [])
-        for epoch in range(done, phase.epochs):
-            started = time.perf_counter()
-            state, losses = run_epoch(
-                states[number], frozen, phase, total_steps, rows, held_out, visit.key, epoch
-            )
-            loss, validation_loss = float(losses.train), float(losses.validation)
-            bound = _EXPLOSION * (1 + abs(monitor.first_loss(phase.name, loss)))
-            for value in (loss, validation_loss):
-                if not (math.isfinite(value) and abs(value) < bound):
-                    good = eqx.combine(states[number].best, frozen).flow
-                    raise TrainingDiverged(phase, before + epoch + 1, value, good, monitor.history)
-            improved = float(state.best_loss) < float(states[number].best_loss)
-            states[number] = state
-            monitor.epoch(
-                task,
-                {
-                    "phase": phase.name,
-                    "epoch": before + epoch + 1,
-                    "train": loss,
-                    "validation": validation_loss,
-                    "seconds": time.perf_counter() - started,
-                },
-            )
-            since_best = 0 if improved else since_best + 1
-            stop = phase.patience is not None and since_best >= phase.patience
-            if folder is not None:
-                reached = phase.epochs if stop else epoch + 1
-                write_checkpoint(
-                    folder,
-                    Checkpoint(
-                        visit.group_index, visit.index, reached, (flow, states), monitor.history
-                    ),
-                )
-            if stop:
-                break
-    return eqx.combine(states[number].best, frozen).flow
-
-
-def _since_best(rows: list[dict]) -> int:
-    """How many epochs of an interrupted visit followed its best one."""
-    losses = [row["validation"] for row in rows]
-    return len(losses) - 1 - losses.index(min(losses)) if losses else 0
 
 
 def _split(key, data, validation) -> tuple[Data | Stream, Data | None]:
@@ -259,9 +146,3 @@ def _skeleton(flow: Flow, built, groups: list[Alternate], index: int):
         )
     flow = flow if built == flow.built else rebuild(jr.key(0), built)
     return flow, _states(jr.key(0), flow, groups[index])
-
-
-def _prepare(phase: Phase, flow: Flow) -> Callable[[Block], Block] | None:
-    """What the objective does to all data before the phase, if it does anything."""
-    prepare = getattr(phase.objective, "prepare", None)
-    return None if prepare is None else partial(prepare, flow)

@@ -4,6 +4,7 @@ Everything a phase carries from epoch to epoch is a value in ``State``; the best
 are kept as values too, so restoring them cannot alias the live ones.
 """
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -16,8 +17,11 @@ from jaxtyping import Array, PRNGKeyArray, PyTree, Scalar
 from paramax import NonTrainable
 
 from mflows.flow import Flow
+from mflows.training.devices import Devices
 from mflows.training.phase import Phase
 from mflows.training.rows import Block, Rows
+
+ONE_DEVICE = Devices()
 
 
 class Players(NamedTuple):
@@ -95,16 +99,37 @@ def run_epoch(
     validation: Block | None,
     key: PRNGKeyArray,
     epoch: int,
+    *,
+    devices: Devices = ONE_DEVICE,
+    done: Sequence[float] = (),
+    after_block: Callable[[State, list[float]], None] | None = None,
 ) -> tuple[State, Losses]:
-    """One pass over the training data, then the validation loss."""
+    """One pass over the training data, then the validation loss.
+
+    Args:
+        state: What the phase carries.
+        frozen: What does not train.
+        phase: The phase.
+        total_steps: Steps of all its epochs, over which the learning rate decays.
+        rows: The training data.
+        validation: What is held out.
+        key: Key of the phase.
+        epoch: Number of the epoch, from 0.
+        devices: What shares the points; ``state``, ``frozen``, ``rows`` and ``validation`` are on
+            all of them.
+        done: Losses of the epoch's blocks on which ``state`` has been trained already.
+        after_block: Told the state and the losses of the blocks so far, after every block.
+    """
     keys = [jr.fold_in(key, epoch * rows.blocks + block) for block in range(rows.blocks)]
-    losses = []
-    for block, block_key in zip(rows.epoch(keys[0]), keys, strict=True):
-        state, loss = _run_block(state, frozen, phase, total_steps, block, block_key)
-        losses.append(jax.block_until_ready(loss))  # no more blocks in memory than two
-    train_loss = jnp.stack(losses).mean()
+    losses = list(done)
+    for block, block_key in zip(rows.epoch(keys[0], len(done)), keys[len(done) :], strict=True):
+        state, loss = _run_block(state, frozen, phase, total_steps, block, block_key, devices)
+        losses.append(float(loss))  # waits, so that no more than two blocks are in memory
+        if after_block is not None:
+            after_block(state, losses)
+    train_loss = jnp.mean(jnp.asarray(losses, dtype=float))
     judged = rows.sample if validation is None and _validates(phase) else validation
-    return _judge(state, frozen, phase, judged, train_loss, keys[0])
+    return _judge(state, frozen, phase, judged, train_loss, keys[0], devices)
 
 
 def _validates(phase: Phase) -> bool:
@@ -113,7 +138,13 @@ def _validates(phase: Phase) -> bool:
 
 @eqx.filter_jit
 def _run_block(
-    state: State, frozen: Players, phase: Phase, total_steps: int, block: Block, key: PRNGKeyArray
+    state: State,
+    frozen: Players,
+    phase: Phase,
+    total_steps: int,
+    block: Block,
+    key: PRNGKeyArray,
+    devices: Devices,
 ) -> tuple[State, Scalar]:
     """Steps through the batches of a block, in random order; their mean loss."""
     update = optimizer(phase, total_steps).update
@@ -122,7 +153,8 @@ def _run_block(
 
     def step(carry, inputs):
         parameters, moments = carry
-        value, gradient = jax.value_and_grad(loss)(parameters, *inputs)
+        batch, key = inputs
+        value, gradient = jax.value_and_grad(loss)(parameters, devices.spread(batch), key)
         gradient = gradient._replace(opponent=jax.tree.map(jnp.negative, gradient.opponent))
         updates, moments = update(gradient, moments, parameters)
         return (eqx.apply_updates(parameters, updates), moments), value
@@ -132,7 +164,8 @@ def _run_block(
     (parameters, moments), values = jax.lax.scan(
         step, (state.parameters, state.optimizer), (batches, keys)
     )
-    return state._replace(parameters=parameters, optimizer=moments), values.mean()
+    state = state._replace(parameters=parameters, optimizer=moments)
+    return devices.gathered((state, values.mean()))
 
 
 @eqx.filter_jit
@@ -143,6 +176,7 @@ def _judge(
     judged: Block | None,
     train_loss: Scalar,
     key: PRNGKeyArray,
+    devices: Devices,
 ) -> tuple[State, Losses]:
     """The validation loss, and the parameters kept if they are the best so far."""
     parameters = state.parameters
@@ -151,18 +185,18 @@ def _judge(
         validation_loss = train_loss
     elif _validates(phase):
         validate = partial(phase.objective.validate, eqx.combine(parameters.flow, frozen.flow))
-        validation_loss = _mean_loss(validate, judged, validation_key)
+        validation_loss = _mean_loss(validate, judged, validation_key, devices)
     else:
-        validation_loss = _mean_loss(
-            partial(_loss(frozen, phase), parameters), judged, validation_key
-        )
+        loss = partial(_loss(frozen, phase), parameters)
+        validation_loss = _mean_loss(loss, judged, validation_key, devices)
     # The last steps may have ruined what no loss has seen yet.
     finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)]
     validation_loss = jnp.where(jnp.stack(finite).all(), validation_loss, jnp.nan)
     better = validation_loss < state.best_loss
     best = jax.tree.map(lambda new, old: jnp.where(better, new, old), parameters, state.best)
     best_loss = jnp.where(better, validation_loss, state.best_loss)
-    return state._replace(best=best, best_loss=best_loss), Losses(train_loss, validation_loss)
+    state = state._replace(best=best, best_loss=best_loss)
+    return devices.gathered((state, Losses(train_loss, validation_loss)))
 
 
 def _loss(frozen: Players, phase: Phase):
@@ -182,9 +216,9 @@ def _batches(data: Block, size: int, order: Array) -> Block:
     return jax.tree.map(lambda leaf: leaf[order].reshape(count, size, *leaf.shape[1:]), data)
 
 
-def _mean_loss(loss, data: Block, key, size: int = 1000) -> Scalar:
+def _mean_loss(loss, data: Block, key, devices: Devices = ONE_DEVICE, size: int = 1000) -> Scalar:
     """Mean loss over the points, in equal blocks; fewer points than blocks are left over."""
     points = data.x.shape[0]
     count = max(points // size, 1)
     blocks = _batches(data, points // count, jnp.arange(points))
-    return jax.lax.map(lambda block: loss(block, key), blocks).mean()
+    return jax.lax.map(lambda block: loss(devices.spread(block), key), blocks).mean()

@@ -74,11 +74,15 @@ class Monitor:
         """The training loss of a phase's first epoch, ``default`` before there is one."""
         return next((row["train"] for row in self.history if row["phase"] == name), default)
 
-    def epoch(self, task, row: dict) -> None:
-        """Record one finished epoch."""
+    def part(self, task, epochs: float, loss: float) -> None:
+        """Show that an epoch is not over yet: so many, with a fraction, and the loss so far."""
+        self._progress.update(task, completed=epochs, losses=f"train {loss:.4g}")
+
+    def epoch(self, task, epochs: int, row: dict) -> None:
+        """Record the last one of so many finished epochs."""
         self.history.append(row)
         losses = f"train {row['train']:.4g}  validation {row['validation']:.4g}"
-        self._progress.update(task, advance=1, losses=losses)
+        self._progress.update(task, completed=epochs, losses=losses)
         self._write(row)
 
     def _write(self, row: dict) -> None:

@@ -7,14 +7,13 @@ made, so that files in any order train well; while one block trains, a thread re
 
 import math
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
-import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
@@ -25,6 +24,9 @@ from mflows.flow import Flow
 from mflows.training.phase import Batch, Supervised
 
 Block = Batch | Supervised
+Made = TypeVar("Made")
+Columns = tuple[np.ndarray | None, ...]
+"""The fields of a block, off the device."""
 
 NUMBERS = 1 << 24
 """Numbers in a block of a stream: 64 MB in float32."""
@@ -33,25 +35,36 @@ RUNS = 8
 
 
 class Rows(Protocol):
-    """Training data, whatever they lie in.
+    """Training data, whatever they lie in."""
 
-    Attributes:
-        blocks: Blocks of an epoch.
-        points: Points of a block.
-        sample: Points from which starts are chosen and by which phases are judged where nothing
-            is held out: all of them, or as many random ones as fit into memory.
-    """
-
-    blocks: int
-    points: int
-    sample: Block
-
-    def epoch(self, key: PRNGKeyArray) -> Iterator[Block]:
-        """The blocks of an epoch, in an order that the key decides."""
+    @property
+    def blocks(self) -> int:
+        """Blocks of an epoch."""
         ...
 
-    def prepared(self, prepare: Callable[[Block], Block]):
+    @property
+    def points(self) -> int:
+        """Points of a block."""
+        ...
+
+    @property
+    def sample(self) -> Any:  # a Batch until an objective has prepared it
+        """Points from which starts are chosen, and that stand in for held-out ones.
+
+        All points, or as many random ones as fit into memory.
+        """
+        ...
+
+    def epoch(self, key: PRNGKeyArray, first: int = 0) -> Iterator[Block]:
+        """The blocks of an epoch from the first wanted on, in an order that the key decides."""
+        ...
+
+    def prepared(self, prepare: Callable[[Block], Block]) -> AbstractContextManager["Rows"]:
         """A context in which the rows are those that an objective prepared."""
+        ...
+
+    def placed(self, place: Callable[[Block], Block]) -> "Rows":
+        """The same rows, every block placed, such as on several devices."""
         ...
 
 
@@ -59,33 +72,43 @@ class Rows(Protocol):
 class InMemory:
     """Rows that are on the device, one block."""
 
-    sample: Block
+    sample: Any
     blocks: int = 1
 
     @property
     def points(self) -> int:
         return self.sample.x.shape[0]
 
-    def epoch(self, key: PRNGKeyArray) -> Iterator[Block]:
-        yield self.sample
+    def epoch(self, key: PRNGKeyArray, first: int = 0) -> Iterator[Block]:
+        yield from [self.sample][first:]
 
     @contextmanager
     def prepared(self, prepare: Callable[[Block], Block]):
         yield InMemory(prepare(self.sample))
+
+    def placed(self, place: Callable[[Block], Block]) -> "InMemory":
+        return InMemory(place(self.sample))
 
 
 class Streamed:
     """Rows that are read when they are needed.
 
     Args:
-        read: Function from start and stop to these rows, as NumPy arrays.
+        read: Function from start and stop to these rows.
         count: Number of rows N.
         sample: Random rows, in memory.
+        place: What is done with every block of an epoch.
     """
 
-    def __init__(self, read: Callable[[int, int], Block], count: int, sample: Block):
-        self.sample = sample
-        self._read, self._count = read, count
+    def __init__(
+        self,
+        read: Callable[[int, int], Columns],
+        count: int,
+        sample: Block,
+        place: Callable[[Block], Block] = lambda block: block,
+    ):
+        self.sample = place(sample)
+        self._read, self._count, self._place = read, count, place
         numbers = sum(array.size for array in sample if array is not None)
         width = numbers // sample.x.shape[0]
         self.blocks = -(-count * width // NUMBERS)
@@ -93,7 +116,7 @@ class Streamed:
         self._runs = min(RUNS, count)
         self.points = self._run * self._runs
 
-    def epoch(self, key: PRNGKeyArray) -> Iterator[Block]:
+    def epoch(self, key: PRNGKeyArray, first: int = 0) -> Iterator[Block]:
         rng = np.random.default_rng(np.asarray(jr.key_data(key)).ravel())
         runs = self._count // self._run
         offset = rng.integers(self._count - runs * self._run + 1)
@@ -101,9 +124,10 @@ class Streamed:
 
         def block(index: int) -> Block:
             chosen = np.sort(starts[index * self._runs : (index + 1) * self._runs])
-            return _joined([self._read(start, start + self._run) for start in chosen])
+            parts = [self._read(start, start + self._run) for start in chosen]
+            return self._place(self._block(parts))
 
-        yield from ahead(block, self.blocks)
+        yield from ahead(block, range(first, self.blocks))
 
     @contextmanager
     def prepared(self, prepare: Callable[[Block], Block]):
@@ -113,55 +137,61 @@ class Streamed:
 
         def stretch(index: int) -> Block:
             start = starts[index]
-            return _joined([self._read(start, min(start + self.points, self._count))])
+            return self._block([self._read(start, min(start + self.points, self._count))])
 
         with tempfile.TemporaryDirectory(prefix="mflows-") as folder:
             spool = _Spool(Path(folder), sample)
-            for block in ahead(stretch, len(starts)):
+            for block in ahead(stretch, range(len(starts))):
                 spool.write(prepare(block))
             yield Streamed(spool.read, self._count, sample)
 
+    def placed(self, place: Callable[[Block], Block]) -> "Streamed":
+        return Streamed(self._read, self._count, self.sample, place)
+
+    def _block(self, parts: list[Columns]) -> Block:
+        """Parts one after the other, on the device."""
+        fields: Any = (
+            None if arrays[0] is None else jnp.asarray(np.concatenate(arrays), dtype=float)
+            for arrays in zip(*parts, strict=True)
+        )
+        return type(self.sample)(*fields)
+
 
 class _Spool:
-    """Blocks written one after the other, a plain file for each of their arrays."""
+    """Blocks written one after the other, a plain file for each of their fields."""
 
     def __init__(self, folder: Path, like: Block):
-        paths = (folder / name for name in like._fields)
-        kept = (p if a is not None else None for p, a in zip(paths, like, strict=True))
-        self._files = type(like)(*kept)
-        self._like = like
+        self._fields = [
+            None if array is None else (folder / name, array.dtype, array.shape[1:])
+            for name, array in like._asdict().items()
+        ]
 
     def write(self, block: Block) -> None:
-        def append(path: Path, array) -> None:
-            with path.open("ab") as file:
-                np.asarray(array).tofile(file)
+        for field, array in zip(self._fields, block, strict=True):
+            if field is not None:
+                with field[0].open("ab") as file:
+                    np.asarray(array).tofile(file)
 
-        jax.tree.map(append, self._files, block)
+    def read(self, start: int, stop: int) -> Columns:
+        return tuple(field and self._rows(*field, start, stop) for field in self._fields)
 
-    def read(self, start: int, stop: int) -> Block:
-        def rows(path: Path, like) -> np.ndarray:
-            width = math.prod(like.shape[1:])
-            offset = start * width * like.dtype.itemsize
-            flat = np.fromfile(path, like.dtype, (stop - start) * width, offset=offset)
-            return flat.reshape(-1, *like.shape[1:])
-
-        return jax.tree.map(rows, self._files, self._like)
-
-
-def _joined(parts: list[Block]) -> Block:
-    """Parts of NumPy arrays as one block on the device."""
-    return jax.tree.map(lambda *arrays: jnp.asarray(np.concatenate(arrays), dtype=float), *parts)
+    @staticmethod
+    def _rows(path: Path, dtype: np.dtype, shape: tuple[int, ...], start: int, stop: int):
+        width = math.prod(shape)
+        count, offset = (stop - start) * width, start * width * dtype.itemsize
+        return np.fromfile(path, dtype, count, offset=offset).reshape(-1, *shape)
 
 
-def ahead(make: Callable[[int], Block], count: int) -> Iterator[Block]:
+def ahead(make: Callable[[int], Made], indices: Iterable[int]) -> Iterator[Made]:
     """Make things one after the other, the next one while the last one is in use."""
     with ThreadPoolExecutor(1) as thread:
-        following = thread.submit(make, 0)
-        for index in range(1, count):
-            ready = following.result()
-            following = thread.submit(make, index)
-            yield ready
-        yield following.result()
+        following = None
+        for index in indices:
+            made, following = following, thread.submit(make, index)
+            if made is not None:
+                yield made.result()
+        if following is not None:
+            yield following.result()
 
 
 def rows_of(flow: Flow, data: Data | Stream, seed: int) -> Rows:
@@ -173,7 +203,7 @@ def rows_of(flow: Flow, data: Data | Stream, seed: int) -> Rows:
     if isinstance(data, Data):
         return InMemory(batch_of(flow, data))
     sample = batch_of(flow, data.sample(len(data), seed))
-    return Streamed(lambda start, stop: _batch(flow, data.read(start, stop)), len(data), sample)
+    return Streamed(lambda start, stop: _columns(flow, data.read(start, stop)), len(data), sample)
 
 
 def batch_of(flow: Flow, data: Data) -> Batch:
@@ -189,11 +219,12 @@ def batch_of(flow: Flow, data: Data) -> Batch:
             f"Expected data of shape {flow.shape} with condition {flow.cond_shape} for this flow; "
             f"got {data.shape} with condition {data.cond_shape}."
         )
-    return jax.tree.map(lambda array: jnp.asarray(array, dtype=float), _batch(flow, data))
+    x, *given = (None if a is None else jnp.asarray(a, dtype=float) for a in _columns(flow, data))
+    assert x is not None
+    return Batch(x, *given)
 
 
-def _batch(flow: Flow, data: Data) -> Batch:
-    """A batch of NumPy arrays; a condition that the flow ignores is left out."""
-    if flow.cond_shape is None:
-        return Batch(data.x, None)
-    return Batch(data.x, data.condition, data.joint_score)
+def _columns(flow: Flow, data: Data) -> Columns:
+    """The fields of a batch; a condition that the flow ignores is left out."""
+    ignored = flow.cond_shape is None
+    return (data.x, None, None) if ignored else (data.x, data.condition, data.joint_score)
