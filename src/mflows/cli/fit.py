@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from mflows.cli.distributed import join, together
 from mflows.cli.options import literal, names, pairs
 from mflows.cli.precision import use
 
@@ -97,6 +98,24 @@ def fit(
             "[default: .npy, .h5 and .parquet files from 1 GiB on are streamed]",
         ),
     ] = None,
+    distributed: Annotated[
+        bool,
+        typer.Option(
+            "--distributed",
+            help="Share every batch among all devices, of all processes of a Slurm or Open MPI job "
+            "or of those that --coordinator, --processes and --process name.",
+        ),
+    ] = False,
+    coordinator: Annotated[
+        str | None,
+        typer.Option(metavar="HOST:PORT", help="Address of process 0.", show_default=False),
+    ] = None,
+    processes: Annotated[
+        int | None, typer.Option(help="Number of processes.", show_default=False)
+    ] = None,
+    process: Annotated[
+        int | None, typer.Option(help="Number of this process, from 0.", show_default=False)
+    ] = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on with an interrupted run, to the same numbers."),
@@ -122,9 +141,14 @@ def fit(
     if data is None and (out is None or not resume):
         raise typer.BadParameter("Missing the table to fit; or give --resume and --out.")
     out = out or Path("runs") / Path(str(data)).stem
+    import jax
+
     from mflows import runs
 
     runs.check_model(model)
+    if not distributed and (coordinator, processes, process) != (None, None, None):
+        raise ValueError("Expected --distributed with --coordinator, --processes and --process.")
+    count = join(coordinator, processes, process) if distributed else 1
     use(precision)
     asked = runs.Config(
         data=str(data),
@@ -148,15 +172,33 @@ def fit(
         use(asked.precision)
     elif data is None:
         raise ValueError(f"There is no run in {out} to go on with. Give the table to fit.")
+    again = shlex.join(_again(context, out, distributed))
     try:
-        run = runs.train(
-            out, asked, overwrite=overwrite, resume=resume, progress=sys.stderr.isatty()
-        )
+        with together(count, again):
+            run = runs.train(
+                out,
+                asked,
+                overwrite=overwrite,
+                resume=resume,
+                progress=sys.stderr.isatty(),
+                devices=jax.devices() if distributed else None,
+            )
     except KeyboardInterrupt:
-        again = shlex.join(["mflows", "fit", "--resume", "--out", str(out)])
         typer.echo(f"Stopped. Go on to the same numbers with: {again}", err=True)
         raise typer.Exit(130) from None
-    _say(run)
+    if jax.process_index() == 0:
+        _say(run)
+
+
+def _again(context: typer.Context, out: Path, distributed: bool) -> list[str]:
+    """The command that goes on."""
+    command = ["mflows", "fit", "--resume", "--out", str(out)]
+    if distributed:
+        command.append("--distributed")
+    for name in ("coordinator", "processes", "process"):
+        if (value := context.params[name]) is not None:
+            command += [f"--{name}", str(value)]
+    return command
 
 
 def _literals(given: str, option: str) -> dict:

@@ -75,13 +75,13 @@ def constant_columns(array: np.ndarray) -> np.ndarray:
     Compared in float32, the precision in which models are usually trained: there a column such as
     1e9, 1e9 + 1, ... has no variance either.
     """
-    return equal_to(array[:1], array).all(axis=0)
+    return np.asarray(equal_to(array[:1], array).all(axis=0))
 
 
 def equal_to(row: np.ndarray, array: np.ndarray) -> np.ndarray:
     """Where an (N, C) array has the values of ``row``, in float32."""
     with np.errstate(over="ignore"):
-        return np.asarray(array.astype(np.float32) == row.astype(np.float32))
+        return np.equal(array.astype(np.float32), row.astype(np.float32))
 
 
 def varying(names: Sequence[str], constant: np.ndarray) -> tuple[str, ...]:

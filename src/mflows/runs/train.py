@@ -3,9 +3,12 @@
 import json
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
+
+import jax
 
 from mflows.data import write_atomically
 from mflows.runs.config import Config
@@ -14,6 +17,7 @@ from mflows.runs.run import FORMAT, Run, open_run, read_config
 from mflows.runs.source import Source, read
 from mflows.saving import save
 from mflows.training import TrainingDiverged, fit
+from mflows.training.devices import leads
 from mflows.version import __version__
 
 WRITTEN = (
@@ -36,6 +40,7 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     progress: bool = False,
+    devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
 ) -> Run:
     """Train the flow that ``config`` describes and keep everything about it in ``folder``.
 
@@ -48,6 +53,8 @@ def train(
         resume: Go on with the run that is there, to the same numbers as without an interruption;
             a run that has ended is opened as it is, and without a run a new one starts.
         progress: Show live losses and the time left.
+        devices: As for ``mflows.fit``. Where they belong to several processes, all of them see the
+            same files, and the first one writes.
 
     Raises:
         DataError: If the data cannot be loaded or used.
@@ -56,7 +63,8 @@ def train(
         TrainingDiverged: If a loss exploded; the last good flow is saved all the same.
     """
     folder = Path(folder)
-    _check_folder(folder, overwrite=overwrite, resume=resume)
+    if leads(devices):
+        _check_folder(folder, overwrite=overwrite, resume=resume)
     data, source = read(config)
     config = replace(config, data=str(Path(config.data).resolve()))
     parts = data.split(config.validation_fraction, seed=config.seed)
@@ -72,17 +80,20 @@ def train(
             provenance = json.loads((folder / "provenance.json").read_text())
         provenance.update(status="training", ended=None)
         provenance["resumed"].append(now())
-    else:
+    elif leads(devices):
         if overwrite:
             _remove(folder)
         folder.mkdir(parents=True, exist_ok=True)
         described = {"format": FORMAT, "mflows": __version__, **config.as_dict()}
         _write(folder / "config.json", {**described, "source": source.as_dict()})
-    _write(folder / "provenance.json", provenance)
+    if leads(devices):
+        _write(folder / "provenance.json", provenance)
 
     started, computed = time.monotonic() - _seconds_before(folder), time.process_time()
 
     def end(flow, status: str) -> None:
+        if not leads(devices):
+            return
         provenance.update(
             status=status,
             ended=now(),
@@ -102,6 +113,7 @@ def train(
             folder=folder,
             resume=resume,
             progress=progress,
+            devices=devices,
         )
     except TrainingDiverged as error:
         end(error.flow, "diverged")

@@ -35,11 +35,6 @@ class Devices:
         return Mesh(np.array(self.used), ("points",))
 
     @property
-    def leads(self) -> bool:
-        """Whether this process writes the files."""
-        return not self.used or jax.process_index() == 0
-
-    @property
     def _many_processes(self) -> bool:
         return len({device.process_index for device in self.used}) > 1
 
@@ -87,6 +82,13 @@ class Devices:
     def gathered(self, tree: PyTree) -> PyTree:
         """Within a compiled function: every device has all."""
         return jax.lax.with_sharding_constraint(tree, self._everywhere) if self.used else tree
+
+
+def leads(
+    devices: Sequence[jax.Device] | None,  # pyright: ignore[reportInvalidTypeForm]
+) -> bool:
+    """Whether this process writes the files: the first one, or one that trains by itself."""
+    return devices is None or jax.process_index() == 0
 
 
 def sharing(

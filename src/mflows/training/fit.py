@@ -14,7 +14,7 @@ from mflows.flow import Flow
 from mflows.models import rebuild
 from mflows.saving import LoadError
 from mflows.training.checkpoint import read_checkpoint
-from mflows.training.devices import sharing
+from mflows.training.devices import leads, sharing
 from mflows.training.loop import State, initial_state, players
 from mflows.training.monitor import Monitor
 from mflows.training.phase import Alternate, Phase
@@ -85,9 +85,10 @@ def fit(
     found = None
     if resume and folder is not None:
         found = read_checkpoint(folder, lambda built, group: _skeleton(flow, built, groups, group))
-    folder = folder if shared.leads else None
+    if not leads(devices):
+        folder, progress = None, False
     history = found.history if found else []
-    with Monitor(folder, progress and shared.leads, history) as monitor:
+    with Monitor(folder, progress, history) as monitor:
         setting = Setting(train, held_out, shared, monitor, folder)
         for index, group in enumerate(groups):
             if found and index < found.group:

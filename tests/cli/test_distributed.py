@@ -1,0 +1,172 @@
+"""Two real processes on this machine train one flow; one of them may be lost."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from tests import tiny
+
+from mflows.training.checkpoint import checkpoint_path
+
+pytestmark = pytest.mark.xdist_group("distributed")
+PATIENCE = 240
+OPTIONS = tiny.options("--precision", "float64", "--epochs", "200")  # time enough to be killed
+
+
+def start(*arguments: object, variables: dict[str, str] | None = None) -> subprocess.Popen:
+    return subprocess.Popen(
+        [sys.executable, *map(str, arguments)],
+        env=os.environ | {"JAX_NUM_CPU_DEVICES": "1", **(variables or {})},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def pair(table: Path, out: Path, *more: str) -> list[subprocess.Popen]:
+    """Two processes of ``mflows fit --distributed``."""
+    common = ("-m", "mflows.cli", "fit", *(() if "--resume" in more else (table,)))
+    where = ("--coordinator", f"127.0.0.1:{free_port()}", "--processes", 2)
+    options = () if "--resume" in more else OPTIONS
+    return [
+        start(*common, "--out", out, *options, *more, "--distributed", *where, "--process", process)
+        for process in (0, 1)
+    ]
+
+
+def ended(processes: list[subprocess.Popen]) -> list[tuple[int, str, str]]:
+    said = [process.communicate(timeout=PATIENCE) for process in processes]
+    return [(p.returncode, *texts) for p, texts in zip(processes, said, strict=True)]
+
+
+def curve(folder: Path) -> list[tuple]:
+    rows = [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
+    return [(row["phase"], row["epoch"], row["train"], row["validation"]) for row in rows]
+
+
+def assert_same(first: list[tuple], second: list[tuple]) -> None:
+    assert [row[:2] for row in first] == [row[:2] for row in second]
+    for one, other in zip(first, second, strict=True):
+        assert one[2:] == pytest.approx(other[2:], rel=1e-6)
+
+
+@pytest.fixture(scope="module")
+def alone(table, tmp_path_factory):
+    """The curve of one process."""
+    out = tmp_path_factory.mktemp("alone") / "run"
+    process = start("-m", "mflows.cli", "fit", table, "--out", out, *OPTIONS)
+    ((status, _, errors),) = ended([process])
+    assert status == 0, errors
+    return curve(out)
+
+
+def test_two_processes_train_as_one(table, tmp_path, alone):
+    out = tmp_path / "run"
+    (first, said, errors), (second, nothing, others) = ended(pair(table, out))
+    assert first == 0, errors
+    assert second == 0, others
+    assert_same(curve(out), alone)
+    assert "log_prob" in said
+    assert "log_prob" not in nothing
+    assert json.loads((out / "provenance.json").read_text())["status"] == "finished"
+
+
+@pytest.mark.parametrize("victim", [1, 0])
+def test_a_lost_process_ends_the_other_and_the_run_goes_on(table, tmp_path, alone, victim):
+    out = tmp_path / "run"
+    processes = pair(table, out)
+    latest, deadline = checkpoint_path(out), time.monotonic() + PATIENCE
+    while not latest.is_file() and time.monotonic() < deadline:
+        assert processes[0].poll() is None, processes[0].communicate()
+        time.sleep(0.01)
+    processes[victim].kill()
+    status, _, errors = ended(processes)[1 - victim]
+    assert status != 0
+    assert "Training stopped: another process was lost" in errors
+    assert f"mflows fit --resume --out {out} --distributed" in errors
+    assert not (out / "flow.json").is_file()
+
+    ends = ended(pair(table, out, "--resume"))
+    assert [end[0] for end in ends] == [0, 0], ends
+    assert_same(curve(out), alone)
+
+
+CLUSTERS = {
+    "Open MPI": lambda port, process: {
+        "OMPI_MCA_orte_hnp_uri": "1531576320.0;tcp://127.0.0.1:34911",
+        "OMPI_COMM_WORLD_SIZE": "2",
+        "OMPI_COMM_WORLD_RANK": str(process),
+        "OMPI_COMM_WORLD_LOCAL_RANK": str(process),
+        "JAX_COORDINATOR_PORT": str(port),
+    },
+    "Slurm": lambda port, process: {
+        "SLURM_JOB_ID": "4242",
+        "SLURM_STEP_NODELIST": "localhost",
+        "SLURM_NTASKS": "2",
+        "SLURM_PROCID": str(process),
+        "SLURM_LOCALID": str(process),
+        "JAX_COORDINATOR_PORT": str(port),
+    },
+}
+JOIN = """
+from mflows.cli.distributed import join
+count = join(None, None, None)
+import jax
+print(count, jax.process_index(), len(jax.devices()))
+"""
+
+
+@pytest.mark.parametrize("cluster", CLUSTERS)
+def test_the_variables_of_clusters_are_read(cluster):
+    port = free_port()
+    processes = [start("-c", JOIN, variables=CLUSTERS[cluster](port, i)) for i in (0, 1)]
+    (zero, first, errors), (one, second, others) = ended(processes)
+    assert (zero, one) == (0, 0), errors + others
+    assert (first.split(), second.split()) == (["2", "0", "2"], ["2", "1", "2"])
+
+
+def test_without_a_cluster_a_process_has_all_devices_of_its_machine():
+    ((status, said, errors),) = ended([start("-c", JOIN, variables={"JAX_NUM_CPU_DEVICES": "3"})])
+    assert status == 0, errors
+    assert said.split() == ["1", "0", "3"]
+
+
+def test_a_terminated_process_ends(table, tmp_path):
+    """JAX's own handling of SIGTERM would let it train on."""
+    out = tmp_path / "run"
+    processes = pair(table, out)
+    latest, deadline = checkpoint_path(out), time.monotonic() + PATIENCE
+    while not latest.is_file() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    for process in processes:
+        process.send_signal(signal.SIGTERM)
+    assert all(status != 0 for status, *_ in ended(processes))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ("--distributed", "--processes", "2"),
+            "--coordinator, --processes and --process together",
+        ),
+        (("--process", "0"), "Expected --distributed with --coordinator"),
+    ],
+)
+def test_half_an_address_is_refused(command, table, tmp_path, options, message):
+    result = command("fit", table, "--out", tmp_path / "run", *tiny.options(*options))
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert not (tmp_path / "run").exists()
