@@ -3,6 +3,7 @@
 import json
 import shutil
 import time
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,7 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     progress: bool = False,
+    each_epoch: Callable[[dict], None] | None = None,
 ) -> Run:
     """Train the flow that ``config`` describes and keep everything about it in ``folder``.
 
@@ -48,6 +50,7 @@ def train(
         resume: Go on with the run that is there, to the same numbers as without an interruption;
             a run that has ended is opened as it is, and without a run a new one starts.
         progress: Show live losses and the time left.
+        each_epoch: As for ``mflows.fit``.
 
     Raises:
         DataError: If the data cannot be loaded or used.
@@ -102,6 +105,7 @@ def train(
             folder=folder,
             resume=resume,
             progress=progress,
+            each_epoch=each_epoch,
         )
     except TrainingDiverged as error:
         end(error.flow, "diverged")

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -74,6 +74,7 @@ def fit(
     folder: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
+    each_epoch: Callable[[dict], None] | None = None,
 ) -> Fitted:
     """Train ``flow`` on ``data`` by the phases of a recipe.
 
@@ -92,6 +93,8 @@ def fit(
         resume: Go on from the checkpoint in ``folder``, if there is one, to the same numbers as
             an uninterrupted run with the same arguments.
         progress: Show live losses and the time left.
+        each_epoch: Called with every row of the history once it is recorded; an error that it
+            raises ends the training, and ``resume`` can go on from the epoch before.
 
     Raises:
         ValueError: If data and flow do not fit together.
@@ -106,7 +109,7 @@ def fit(
     found = None
     if resume and folder is not None:
         found = read_checkpoint(folder, lambda built, group: _skeleton(flow, built, groups, group))
-    with Monitor(folder, progress, found.history if found else []) as monitor:
+    with Monitor(folder, progress, found.history if found else [], each_epoch) as monitor:
         for index, group in enumerate(groups):
             if found and index < found.group:
                 continue
