@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from mflows.cli.options import literal, names, pairs
+from mflows.cli import options
 from mflows.cli.precision import use
 
 
@@ -22,73 +22,23 @@ def fit(
             show_default=False,
         ),
     ] = None,
-    latent_dim: Annotated[
-        int | None,
-        typer.Option("--latent-dim", "-d", help="Dimension n of the manifold.", show_default=False),
-    ] = None,
+    latent_dim: options.LatentDim = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Run folder to write. [default: runs/ and the name of DATA]"),
     ] = None,
-    model: Annotated[
-        str,
-        typer.Option(
-            help="m-flow (learned manifold), af (all of space) or fom (prescribed manifold)."
-        ),
-    ] = "m-flow",
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            help="How to train: for m-flow manifold-then-density (the default), alternating, "
-            "simultaneous, scandal, rectangular, canonical, optimal-transport, "
-            "alternating-optimal-transport or maximum-likelihood; for af maximum-likelihood or "
-            "denoising; for fom maximum-likelihood.",
-        ),
-    ] = None,
-    condition: Annotated[
-        str, typer.Option(metavar="A,B", help="Columns that are the condition, not data.")
-    ] = "",
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            help="Passes over the data, shared by the phases. [default: 50, more for small data]"
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(help="Points per step. [default: 100; with optimal transport 1000]"),
-    ] = None,
-    learning_rate: Annotated[
-        float,
-        typer.Option(help="Learning rate; each phase of the recipe scales it."),
-    ] = 1e-3,
-    validation_fraction: Annotated[
-        float, typer.Option(help="Part of the rows held out to choose the best epoch.")
-    ] = 0.1,
-    settings: Annotated[
-        str,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE,...",
-            help="Settings of the model, such as width=128,chart_layers=8 or manifold=sphere.",
-        ),
-    ] = "",
-    recipe_settings: Annotated[
-        str,
-        typer.Option(
-            "--recipe-set",
-            metavar="NAME=VALUE,...",
-            help="Settings of the recipe, such as patience=10 or weight=1e4.",
-        ),
-    ] = "",
-    drop_constant: Annotated[
-        bool, typer.Option("--drop-constant", help="Leave out columns with one value only.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    precision: Annotated[
-        str | None,
-        typer.Option(help="float32 or float64. [default: JAX's own, float32]"),
-    ] = None,
+    model: options.Model = "m-flow",
+    recipe: options.Recipe = None,
+    condition: options.Condition = "",
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    learning_rate: options.LearningRate = 1e-3,
+    validation_fraction: options.ValidationFraction = 0.1,
+    settings: options.Settings = "",
+    recipe_settings: options.RecipeSettings = "",
+    drop_constant: options.DropConstant = False,
+    seed: options.Seed = 0,
+    precision: options.Precision = None,
     resume: Annotated[
         bool,
         typer.Option("--resume", help="Go on with an interrupted run, to the same numbers."),
@@ -116,24 +66,8 @@ def fit(
     out = out or Path("runs") / Path(str(data)).stem
     from mflows import runs
 
-    runs.check_model(model)
     use(precision)
-    asked = runs.Config(
-        data=str(data),
-        latent_dim=latent_dim,
-        model=model,
-        recipe=recipe,
-        settings=_literals(settings, "--set"),
-        recipe_settings=_literals(recipe_settings, "--recipe-set"),
-        condition=names(condition),
-        drop_constant=drop_constant,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        validation_fraction=validation_fraction,
-        seed=seed,
-        precision=precision,
-    )
+    asked = options.config(context.params)
     if resume and (out / "config.json").is_file():
         asked = _completed(context, runs.read_config(out)[0], asked)
         use(asked.precision)
@@ -148,10 +82,6 @@ def fit(
         typer.echo(f"Stopped. Go on to the same numbers with: {again}", err=True)
         raise typer.Exit(130) from None
     _say(run)
-
-
-def _literals(given: str, option: str) -> dict:
-    return {name: literal(value) for name, value in pairs(given, option).items()}
 
 
 def _completed(context: typer.Context, stored, asked):
