@@ -32,7 +32,7 @@ def figures(sweep: Sweep) -> list[Figure]:
     """The figures that the trials allow."""
     found = [history_figure(sweep), slice_figure(sweep)]
     if len(sweep.plan.search) > 1:
-        found += [parallel_figure(sweep), importance_figure(sweep)]
+        found += [importance_figure(sweep), parallel_figure(sweep)]
     return [figure for figure in found if figure is not None]
 
 
