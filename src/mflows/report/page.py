@@ -125,8 +125,8 @@ def _cards(summary: Mapping[str, str]) -> str:
 
 def _warnings(content: Content) -> str:
     found = warnings_of(content)
-    if content.train is None and content.held_out is None and not content.history:
-        return ""  # nothing there to check
+    if not found and content.figures and content.held_out is None:
+        return ""  # figures of something else than a run: nothing was checked
     if not found:
         return f'<p class="passed"><b>No warnings.</b> Checked: {escape(", ".join(CHECKS))}.</p>'
     items = "".join(f"<li><b>{escape(w.title)}.</b> {escape(w.detail)}</li>" for w in found)
