@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tests import tiny
 from typer.testing import CliRunner
 
 from mflows.cli import app
+from mflows.sweeps.desk import Desk
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -54,6 +56,27 @@ def test_the_tutorial_runs_from_the_table_to_the_outlier_score(tmp_path, monkeyp
     assert "outlier_auc" in capsys.readouterr().out
     assert (tmp_path / "runs/digits/report.html").is_file()
     assert len(namespace["np"].load("samples.npy")) == 100
+
+
+def test_the_commands_and_the_code_of_sweeps_are_accepted(tmp_path, monkeypatch):
+    """Commands up to their first trial; the Python with few trials of a tiny flow."""
+    monkeypatch.chdir(tmp_path)
+    tiny.write_table(tmp_path / "galaxies.parquet")
+    text = (DOCS / "sweeps.md").read_text()
+    (block,) = re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)
+    block = block.replace("epochs=50", f"epochs=2, settings={tiny.SETTINGS}").replace("=20", "=1")
+    block = block.replace("latent_dim=2", "latent_dim=1").replace('"set.width"', '"set.blocks"')
+    exec(compile(block.replace("32, 64", "1, 2"), "sweeps.md", "exec"), {})
+    assert (tmp_path / "sweeps" / "galaxies" / "sweep.html").is_file()
+
+    monkeypatch.setattr(Desk, "take", lambda desk, total: None)
+    commands = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
+    assert len(commands) == 3
+    for line in commands:
+        if "galaxies.parquet" in line:  # another sweep
+            shutil.rmtree(tmp_path / "sweeps")
+        result = CliRunner().invoke(app, shlex.split(line.replace("\\\n", " "))[1:])
+        assert "No trial has finished" in result.stdout, result.output
 
 
 def test_the_readme_shows_the_table_of_the_polynomial_surface_as_it_is():

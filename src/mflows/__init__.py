@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         models,
         runs,
         simulators,
+        sweeps,
         training,
         volume,
     )
@@ -45,6 +46,7 @@ __all__ = [
     "runs",
     "save",
     "simulators",
+    "sweeps",
     "training",
     "volume",
 ]

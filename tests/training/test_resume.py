@@ -41,7 +41,7 @@ def recipe() -> list[Phase | Alternate]:
     ]
 
 
-def run(folder, resume=False, phases=None, flow=None, seed=0, data=None):
+def run(folder, resume=False, phases=None, flow=None, seed=0, data=None, each_epoch=None):
     flow = line_flow() if flow is None else flow
     held_out = points(0.9, 15, seed=1)
     return mf.fit(
@@ -53,6 +53,7 @@ def run(folder, resume=False, phases=None, flow=None, seed=0, data=None):
         folder=folder,
         resume=resume,
         progress=False,
+        each_epoch=each_epoch,
     )
 
 
@@ -199,3 +200,21 @@ def test_a_checkpoint_that_is_not_one_is_refused(killed, tmp_path):
     checkpoint_path(tmp_path).write_bytes(safetensors.numpy.save({"a": np.zeros(3)}))
     with pytest.raises(LoadError, match="Expected a checkpoint of format 1"):
         run(tmp_path, resume=True)
+
+
+def test_every_epoch_is_told_and_an_error_there_ends_training_for_resume_to_go_on(tmp_path):
+    told = []
+    whole = run(tmp_path / "whole", each_epoch=told.append)
+    assert told == whole.history
+
+    def stop(row):
+        if row["phase"] == "patient":
+            raise Killed
+
+    with pytest.raises(Killed):
+        run(tmp_path / "stopped", each_epoch=stop)
+    told.clear()
+    resumed = run(tmp_path / "stopped", resume=True, each_epoch=told.append)
+    assert losses(resumed.history) == losses(whole.history)
+    assert told == resumed.history[-len(told) :]
+    assert [row["phase"] for row in told if row["epoch"] == 1] == ["patient", "latents"]

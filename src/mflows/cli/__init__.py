@@ -1,4 +1,4 @@
-"""The command line: ``mflows fit | score | sample | project | report | experiment | ...``.
+"""The command line: ``mflows fit | sweep | score | sample | project | report | experiment | ...``.
 
 Commands are thin and import what they need when they run, so that ``--help`` answers at once.
 """
@@ -13,6 +13,7 @@ from mflows.cli.project import project
 from mflows.cli.report import report
 from mflows.cli.sample import sample
 from mflows.cli.score import score
+from mflows.cli.sweep import sweep
 from mflows.cli.tables import tables
 from mflows.version import __version__
 
@@ -36,7 +37,7 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (fit, score, sample, project, report, experiment, tables, data):
+for command in (fit, sweep, score, sample, project, report, experiment, tables, data):
     app.command()(command)
 
 

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
+from mflows.cli import options
 from mflows.cli.distributed import join, together
-from mflows.cli.options import literal, names, pairs
 from mflows.cli.precision import use
 
 
@@ -23,81 +23,24 @@ def fit(
             show_default=False,
         ),
     ] = None,
-    latent_dim: Annotated[
-        int | None,
-        typer.Option("--latent-dim", "-d", help="Dimension n of the manifold.", show_default=False),
-    ] = None,
+    latent_dim: options.LatentDim = None,
     out: Annotated[
         Path | None,
         typer.Option(help="Run folder to write. [default: runs/ and the name of DATA]"),
     ] = None,
-    model: Annotated[
-        str,
-        typer.Option(
-            help="m-flow (learned manifold), af (all of space) or fom (prescribed manifold)."
-        ),
-    ] = "m-flow",
-    recipe: Annotated[
-        str | None,
-        typer.Option(
-            help="How to train: for m-flow manifold-then-density (the default), alternating, "
-            "simultaneous, scandal, rectangular, canonical, optimal-transport, "
-            "alternating-optimal-transport or maximum-likelihood; for af maximum-likelihood or "
-            "denoising; for fom maximum-likelihood.",
-        ),
-    ] = None,
-    condition: Annotated[
-        str, typer.Option(metavar="A,B", help="Columns that are the condition, not data.")
-    ] = "",
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            help="Passes over the data, shared by the phases. [default: 50, more for small data]"
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(help="Points per step. [default: 100; with optimal transport 1000]"),
-    ] = None,
-    learning_rate: Annotated[
-        float,
-        typer.Option(help="Learning rate; each phase of the recipe scales it."),
-    ] = 1e-3,
-    validation_fraction: Annotated[
-        float, typer.Option(help="Part of the rows held out to choose the best epoch.")
-    ] = 0.1,
-    settings: Annotated[
-        str,
-        typer.Option(
-            "--set",
-            metavar="NAME=VALUE,...",
-            help="Settings of the model, such as width=128,chart_layers=8 or manifold=sphere.",
-        ),
-    ] = "",
-    recipe_settings: Annotated[
-        str,
-        typer.Option(
-            "--recipe-set",
-            metavar="NAME=VALUE,...",
-            help="Settings of the recipe, such as patience=10 or weight=1e4.",
-        ),
-    ] = "",
-    drop_constant: Annotated[
-        bool, typer.Option("--drop-constant", help="Leave out columns with one value only.")
-    ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
-    precision: Annotated[
-        str | None,
-        typer.Option(help="float32 or float64. [default: JAX's own, float32]"),
-    ] = None,
-    stream: Annotated[
-        bool | None,
-        typer.Option(
-            "--stream/--in-memory",
-            help="Leave the data in their file and read them block by block, or load them whole. "
-            "[default: .npy, .h5 and .parquet files from 1 GiB on are streamed]",
-        ),
-    ] = None,
+    model: options.Model = "m-flow",
+    recipe: options.Recipe = None,
+    condition: options.Condition = "",
+    epochs: options.Epochs = None,
+    batch_size: options.BatchSize = None,
+    learning_rate: options.LearningRate = 1e-3,
+    validation_fraction: options.ValidationFraction = 0.1,
+    settings: options.Settings = "",
+    recipe_settings: options.RecipeSettings = "",
+    drop_constant: options.DropConstant = False,
+    seed: options.Seed = 0,
+    precision: options.Precision = None,
+    stream: options.Stream = None,
     distributed: Annotated[
         bool,
         typer.Option(
@@ -145,28 +88,12 @@ def fit(
 
     from mflows import runs
 
-    runs.check_model(model)
     if not distributed and (coordinator, processes, process) != (None, None, None):
         raise ValueError("Expected --distributed with --coordinator, --processes and --process.")
+    runs.check_model(model)
     count = join(coordinator, processes, process) if distributed else 1
     use(precision)
-    asked = runs.Config(
-        data=str(data),
-        latent_dim=latent_dim,
-        model=model,
-        recipe=recipe,
-        settings=_literals(settings, "--set"),
-        recipe_settings=_literals(recipe_settings, "--recipe-set"),
-        condition=names(condition),
-        drop_constant=drop_constant,
-        epochs=epochs,
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        validation_fraction=validation_fraction,
-        seed=seed,
-        precision=precision,
-        stream=stream,
-    )
+    asked = options.config(context.params)
     if resume and (out / "config.json").is_file():
         asked = _completed(context, runs.read_config(out)[0], asked)
         use(asked.precision)
@@ -199,10 +126,6 @@ def _again(context: typer.Context, out: Path, distributed: bool) -> list[str]:
         if (value := context.params[name]) is not None:
             command += [f"--{name}", str(value)]
     return command
-
-
-def _literals(given: str, option: str) -> dict:
-    return {name: literal(value) for name, value in pairs(given, option).items()}
 
 
 def _completed(context: typer.Context, stored, asked):

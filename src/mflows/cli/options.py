@@ -1,5 +1,6 @@
 """Options and arguments that several commands share, and how their values are read."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,6 +20,96 @@ Output = Annotated[
     Path,
     typer.Option(help="File to write: .npy .npz .csv .parquet or .h5.", show_default=False),
 ]
+
+
+# What a run is asked to do, by the names of the fields of its config.
+LatentDim = Annotated[
+    int | None,
+    typer.Option("--latent-dim", "-d", help="Dimension n of the manifold.", show_default=False),
+]
+Model = Annotated[
+    str,
+    typer.Option(help="m-flow (learned manifold), af (all of space) or fom (prescribed manifold)."),
+]
+Recipe = Annotated[
+    str | None,
+    typer.Option(
+        help="How to train: for m-flow manifold-then-density (the default), alternating, "
+        "simultaneous, scandal, rectangular, canonical, optimal-transport, "
+        "alternating-optimal-transport or maximum-likelihood; for af maximum-likelihood or "
+        "denoising; for fom maximum-likelihood.",
+    ),
+]
+Condition = Annotated[
+    str, typer.Option(metavar="A,B", help="Columns that are the condition, not data.")
+]
+Epochs = Annotated[
+    int | None,
+    typer.Option(
+        help="Passes over the data, shared by the phases. [default: 50, more for small data, "
+        "fewer for large]"
+    ),
+]
+BatchSize = Annotated[
+    int | None,
+    typer.Option(help="Points per step. [default: 100; with optimal transport 1000]"),
+]
+LearningRate = Annotated[
+    float, typer.Option(help="Learning rate; each phase of the recipe scales it.")
+]
+ValidationFraction = Annotated[
+    float, typer.Option(help="Part of the rows held out to choose the best epoch.")
+]
+Settings = Annotated[
+    str,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE,...",
+        help="Settings of the model, such as width=128,chart_layers=8 or manifold=sphere.",
+    ),
+]
+RecipeSettings = Annotated[
+    str,
+    typer.Option(
+        "--recipe-set",
+        metavar="NAME=VALUE,...",
+        help="Settings of the recipe, such as patience=10 or weight=1e4.",
+    ),
+]
+DropConstant = Annotated[
+    bool, typer.Option("--drop-constant", help="Leave out columns with one value only.")
+]
+Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
+Precision = Annotated[
+    str | None,
+    typer.Option(help="float32 or float64. [default: JAX's own, float32]"),
+]
+Stream = Annotated[
+    bool | None,
+    typer.Option(
+        "--stream/--in-memory",
+        help="Leave the data in their file and read them block by block, or load them whole. "
+        "[default: .npy, .h5 and .parquet files from 1 GiB on are streamed]",
+    ),
+]
+
+
+def config(given: Mapping[str, Any]):
+    """The config of a run that the parameters of a command ask for."""
+    from mflows import runs
+
+    runs.check_model(given["model"])
+    read = {
+        "data": str(given["data"]),
+        "condition": names(given["condition"]),
+        "settings": _literals(given["settings"], "--set"),
+        "recipe_settings": _literals(given["recipe_settings"], "--recipe-set"),
+    }
+    return runs.Config.from_dict({**given, **read})
+
+
+def _literals(given: str, option: str) -> dict[str, Any]:
+    return {name: literal(value) for name, value in pairs(given, option).items()}
 
 
 def names(text: str) -> tuple[str, ...]:

@@ -11,6 +11,8 @@ from typing import Any
 
 import numpy as np
 
+from mflows.report.figures import Figure
+
 
 @dataclass(frozen=True)
 class Points:
@@ -164,6 +166,7 @@ class Content:
         latent: Latent coordinates of ``held_out``, shape ``(N, n)``.
         names: Names of the D columns; ``x1 ... xD`` if empty.
         views: Learned and true manifold, one view per condition, all of one kind.
+        figures: Further figures, by the section they stand in.
         tables: Tables of results.
 
     Raises:
@@ -182,6 +185,7 @@ class Content:
     latent: np.ndarray | None = None
     names: Sequence[str] = ()
     views: Sequence[View] = ()
+    figures: Mapping[str, Sequence[Figure]] = field(default_factory=dict)
     tables: Sequence[Table] = ()
 
     def __post_init__(self):

@@ -87,6 +87,7 @@ def _figures(content: Content) -> dict[str, list[Figure]]:
             scatter_figure(held_out),
         ],
         "Samples": [],
+        **{name: [*figures] for name, figures in content.figures.items()},
     }
     if content.latent is not None and held_out is not None:
         found["Distance and density"].append(latent_figure(content.latent, held_out.log_prob))
@@ -124,6 +125,8 @@ def _cards(summary: Mapping[str, str]) -> str:
 
 def _warnings(content: Content) -> str:
     found = warnings_of(content)
+    if not found and content.figures and content.held_out is None:
+        return ""  # figures of something else than a run: nothing was checked
     if not found:
         return f'<p class="passed"><b>No warnings.</b> Checked: {escape(", ".join(CHECKS))}.</p>'
     items = "".join(f"<li><b>{escape(w.title)}.</b> {escape(w.detail)}</li>" for w in found)

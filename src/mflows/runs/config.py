@@ -209,6 +209,7 @@ class Config:
         check_model(self.model)
         if self.recipe is not None:
             _check_recipe(self.model, self.recipe)
+        _check_settings(self.model, self.settings)
         _check_recipe_settings(self._recipe, self.recipe_settings)
         for name, least in (("epochs", 1), ("batch_size", 1), ("seed", 0)):
             value = getattr(self, name)
@@ -274,9 +275,8 @@ class Config:
         """The untrained flow, the phases and the key, for a resolved config.
 
         Raises:
-            ValueError: If a setting is not one of the model's, or does not fit the data.
+            ValueError: If a setting does not fit the data.
         """
-        _check_settings(self.model, self.settings)
         arguments = {"shape": data.shape, "cond_shape": data.cond_shape, **self.settings}
         parameters = inspect.signature(check_model(self.model).build).parameters
         if "latent_dim" in parameters:
@@ -313,10 +313,18 @@ class Config:
                 "Expected an array joint_score, of the shape of the condition, in the data for the "
                 "recipe 'scandal'; got none. Without it, take 'manifold-then-density'."
             )
+        return Setup(flow, self.phases(), key)
+
+    def phases(self) -> list[Phase | Alternate]:
+        """The phases of a resolved config, without building anything.
+
+        Raises:
+            ValueError: If a setting makes no sense to the recipe.
+        """
         phases = RECIPES[str(self.recipe)](
             self.epochs,
             batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             **self.recipe_settings,
         )
-        return Setup(flow, [*phases], key)
+        return [*phases]

@@ -3,7 +3,7 @@
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ def train(
     resume: bool = False,
     progress: bool = False,
     devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
+    each_epoch: Callable[[dict], None] | None = None,
 ) -> Run:
     """Train the flow that ``config`` describes and keep everything about it in ``folder``.
 
@@ -55,6 +56,7 @@ def train(
         progress: Show live losses and the time left.
         devices: As for ``mflows.fit``. Where they belong to several processes, all of them see the
             same files, and the first one writes.
+        each_epoch: As for ``mflows.fit``.
 
     Raises:
         DataError: If the data cannot be loaded or used.
@@ -114,6 +116,7 @@ def train(
             resume=resume,
             progress=progress,
             devices=devices,
+            each_epoch=each_epoch,
         )
     except TrainingDiverged as error:
         end(error.flow, "diverged")

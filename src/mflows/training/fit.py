@@ -1,6 +1,6 @@
 """Train a flow: run the phases of a recipe one after the other, keeping the best of each."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,6 +46,7 @@ def fit(
     resume: bool = False,
     progress: bool = True,
     devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
+    each_epoch: Callable[[dict], None] | None = None,
 ) -> Fitted:
     """Train ``flow`` on ``data`` by the phases of a recipe.
 
@@ -69,6 +70,8 @@ def fit(
             those of other processes (``jax.distributed``), which then make the same call; the
             first one writes the files. The numbers are those of one device, up to rounding.
             ``None`` is JAX's default device.
+        each_epoch: Called with every row of the history once it is recorded; an error that it
+            raises ends the training, and ``resume`` can go on from the epoch before.
 
     Raises:
         ValueError: If data and flow do not fit together.
@@ -88,7 +91,7 @@ def fit(
     if not leads(devices):
         folder, progress = None, False
     history = found.history if found else []
-    with Monitor(folder, progress, history) as monitor:
+    with Monitor(folder, progress, history, each_epoch) as monitor:
         setting = Setting(train, held_out, shared, monitor, folder)
         for index, group in enumerate(groups):
             if found and index < found.group:

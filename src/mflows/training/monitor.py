@@ -1,7 +1,7 @@
 """What a training run shows and writes while it goes on."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,10 +23,18 @@ class Monitor:
         folder: Where to write, ``None`` for nowhere.
         progress: Show progress.
         history: Rows of an earlier, interrupted part of the run.
+        each_epoch: Called with every new row once it is recorded.
     """
 
-    def __init__(self, folder: Path | None, progress: bool, history: list[dict]):
+    def __init__(
+        self,
+        folder: Path | None,
+        progress: bool,
+        history: list[dict],
+        each_epoch: Callable[[dict], None] | None = None,
+    ):
         self.history = list(history)
+        self._each_epoch = each_epoch
         self._progress = Progress(
             TextColumn("[bold]{task.description}"),
             BarColumn(),
@@ -84,6 +92,8 @@ class Monitor:
         losses = f"train {row['train']:.4g}  validation {row['validation']:.4g}"
         self._progress.update(task, completed=epochs, losses=losses)
         self._write(row)
+        if self._each_epoch is not None:
+            self._each_epoch(row)
 
     def _write(self, row: dict) -> None:
         if self._file is not None:

@@ -1,0 +1,184 @@
+"""The desk where workers fetch trials and report what became of them."""
+
+import json
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.samplers import TPESampler
+from optuna.trial import FrozenTrial, TrialState
+
+from mflows.data import write_atomically
+from mflows.saving import LoadError
+from mflows.sweeps.alive import Heartbeat, is_dead
+from mflows.sweeps.plan import Plan, Ready
+from mflows.sweeps.storage import LOCK, locked, open_study
+from mflows.version import __version__
+
+FORMAT = 1
+RETRIES = 3
+"""How often a trial is begun again after its worker died: it may be the trial that kills it."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A trial that this worker has taken.
+
+    Attributes:
+        trial: Optuna's trial.
+        number: Number by which people know it: that of its first beginning.
+        heartbeat: To hold while it is worked on.
+    """
+
+    trial: optuna.Trial
+    number: int
+    heartbeat: Heartbeat
+
+
+class Desk:
+    """Hands out the trials of one sweep, each to one worker.
+
+    Args:
+        folder: The sweep's folder; made, with ``sweep.json``, if it does not exist.
+        ready: What the sweep is to do.
+
+    Raises:
+        ValueError: If the folder holds something else, or a sweep that does something else.
+    """
+
+    def __init__(self, folder: Path, ready: Ready):
+        self._folder = folder
+        self._distributions = {
+            name: space.distribution for name, space in ready.plan.search.items()
+        }
+        self._seed = ready.plan.config.seed
+        folder.mkdir(parents=True, exist_ok=True)
+        with locked(folder):
+            name = _settle(folder, ready)
+            (folder / "trials").mkdir(exist_ok=True)
+            self.study = open_study(folder, ready.plan.storage, name)
+        if ready.plan.prune:
+            self.study.pruner = ready.compared.pruner()
+
+    def take(self, total: int) -> Task | None:
+        """The next trial, or ``None`` when ``total`` have been taken.
+
+        Trials whose worker died are begun again, where they stopped, and do not count twice.
+        """
+        with locked(self._folder) as now:
+            for trial in self.study.get_trials(states=(TrialState.RUNNING,)):
+                if is_dead(self._alive(trial.number), now):
+                    self._begin_again(trial, deaths=1)
+            trials = self.study.get_trials(deepcopy=False)
+            started = {number_of(trial) for trial in trials}
+            waiting = any(trial.state == TrialState.WAITING for trial in trials)
+            if len(started) >= total and not waiting:
+                return None
+            # A seed for each trial: workers draw different ones, and one worker that was
+            # interrupted draws the same as one that was not.
+            words = np.random.SeedSequence((self._seed, len(started))).generate_state(1)
+            self.study.sampler = TPESampler(seed=int(words[0]))
+            trial = self.study.ask(self._distributions)
+            frozen = self.study.get_trials(deepcopy=False)[trial.number]
+            return Task(trial, number_of(frozen), Heartbeat(self._alive(trial.number)))
+
+    def give_back(self, task: Task, *, deaths: int) -> None:
+        """Let a trial be begun again.
+
+        Args:
+            task: The trial.
+            deaths: 1 if it may be to blame, 0 if not.
+        """
+        with locked(self._folder):
+            frozen = self.study.get_trials()[task.trial.number]
+            if frozen.state == TrialState.RUNNING:
+                self._begin_again(frozen, deaths=deaths)
+
+    def _begin_again(self, trial: FrozenTrial, *, deaths: int) -> None:
+        self._alive(trial.number).unlink(missing_ok=True)
+        deaths += trial.user_attrs.get("deaths", 0)
+        self.study.tell(trial.number, state=TrialState.FAIL)
+        if deaths <= RETRIES:
+            self.study.add_trial(
+                optuna.create_trial(
+                    state=TrialState.WAITING,
+                    params=trial.params,
+                    distributions=trial.distributions,
+                    intermediate_values=trial.intermediate_values,
+                    user_attrs={**trial.user_attrs, "of": number_of(trial), "deaths": deaths},
+                )
+            )
+
+    def _alive(self, number: int) -> Path:
+        return self._folder / "trials" / f"{number:04d}.alive"
+
+
+def number_of(trial: FrozenTrial) -> int:
+    """The number of a trial's first beginning."""
+    return trial.user_attrs.get("of", trial.number)
+
+
+def run_folder(folder: Path, number: int) -> Path:
+    """Where the run of a trial lies."""
+    return folder / "trials" / f"{number:04d}"
+
+
+def read_sweep(folder: Path) -> tuple[Plan, dict[str, Any], str]:
+    """The plan, the source of the data as plain values, and the name of Optuna's study.
+
+    Raises:
+        LoadError: If there is no sweep, or its ``sweep.json`` is damaged or of a newer format.
+    """
+    path = folder / "sweep.json"
+    if not path.is_file():
+        raise LoadError(f"Expected a sweep, as `mflows sweep` writes it, in {folder}; got none.")
+    try:
+        values = json.loads(path.read_text())
+        if values["format"] != FORMAT:
+            raise LoadError(
+                f"{path} has format {values['format']}, written by mflows {values['mflows']}; "
+                f"this version reads format {FORMAT}. Upgrade mflows."
+            )
+        return Plan.from_dict(values), values["source"], values["study"]
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise LoadError(f"{path} is not a file of a sweep: {error!r}. Restore it.") from error
+
+
+def _settle(folder: Path, ready: Ready) -> str:
+    """Write ``sweep.json``, or check it; returns the name of Optuna's study."""
+    source = json.loads(json.dumps(ready.source.as_dict()))
+    if not (folder / "sweep.json").is_file():
+        others = [path.name for path in folder.iterdir() if path.name != LOCK]
+        if others:
+            raise ValueError(
+                f"{folder} holds other files and is no sweep. Give the sweep a folder of its own."
+            )
+        name = f"{folder.resolve().name}-{uuid.uuid4().hex[:8]}"
+        written = {"format": FORMAT, "mflows": __version__, "study": name}
+        written |= {**ready.plan.as_dict(), "source": source}
+        write_atomically(folder / "sweep.json", json.dumps(written, indent=2).encode())
+        return name
+    before, data, name = read_sweep(folder)
+    if data["sha256"] != source["sha256"]:
+        raise ValueError(
+            f"{ready.plan.config.data} is not the file that {folder} was started with: its content "
+            "has changed. Start a new sweep."
+        )
+    old, new = _flat(before), _flat(ready.plan)
+    for key in dict.fromkeys((*old, *new)):
+        if key != "data" and old.get(key) != new.get(key):
+            raise ValueError(
+                f"The sweep in {folder} was started with {key} {old.get(key)!r}; got "
+                f"{new.get(key)!r}. To go on with it, leave its settings as they are; otherwise "
+                "start a new sweep."
+            )
+    return name
+
+
+def _flat(plan: Plan) -> dict[str, Any]:
+    plain = plan.as_dict()
+    search = {f"search {name}": str(space) for name, space in plan.search.items()}
+    return {**plain.pop("config"), **search, **{k: v for k, v in plain.items() if k != "search"}}

@@ -1,0 +1,131 @@
+r"""What a sweep minimises: numbers that mean the same in all of its trials.
+
+A density on a learned manifold is a density with respect to volume on *that* manifold. Its
+logarithm rises without limit as the manifold shrinks or leaves the data, so it says nothing when
+trials with different manifolds are compared; neither does a reconstruction error when their
+dimensions differ, since every dimension more lowers it. Hence
+
+    log-prob   only where all trials have one space: af and pie (all of R^D), fom (prescribed)
+    distance   only where all trials have one dimension
+    mmd        everywhere: it compares samples with held-out points and asks for no density
+
+Every trial of a sweep holds out the same rows, and is judged by them.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+from mflows.data import Data
+from mflows.metrics import mmd, reconstruction_error
+from mflows.runs import Run
+from mflows.training.adversarial import Adversarial
+from mflows.training.denoising import NoisyLikelihood
+from mflows.training.objectives import (
+    AnchoredReconstruction,
+    NegativeLogLikelihood,
+    Reconstruction,
+)
+from mflows.training.transport import SinkhornDivergence
+
+NO_MANIFOLD_TO_LEARN = ("af", "pie", "fom")
+"""Models whose densities are all with respect to one volume, whatever their weights."""
+
+_JUDGED, _COMPARED = 10_000, 5_000  # rows; every pair of those compared counts
+
+
+class Objective(NamedTuple):
+    """A number to minimise.
+
+    Attributes:
+        title: What it is, in words.
+        measure: The number, of a trained run and held-out points.
+        losses: Objectives of those phases whose validation loss tells how it will end.
+    """
+
+    title: str
+    measure: Callable[[Run, Data], float]
+    losses: tuple[type, ...]
+
+
+def _distance(run: Run, held_out: Data) -> float:
+    return reconstruction_error(run.flow, held_out[:_JUDGED])["reconstruction"]
+
+
+def _negative_log_prob(run: Run, held_out: Data) -> float:
+    return -float(run.score(held_out[:_JUDGED]).log_prob.mean())
+
+
+def _mmd(run: Run, held_out: Data) -> float:
+    """MMD^2 of samples and held-out points, of (x, theta) jointly where there is a condition.
+
+    In units of the held-out points' standard deviations, so that all columns count alike. The
+    random key is the run's seed: trials differ in their flows and in nothing else.
+    """
+    points, key = held_out[:_COMPARED], jr.key(run.config.seed)
+    if run.flow.cond_shape is None:
+        samples, given = run.flow.sample(key, (len(points),)), []
+    else:
+        theta = np.asarray(points.condition, dtype=float)
+        samples, given = run.flow.sample(key, condition=jnp.asarray(theta)), [theta]
+    reference = np.concatenate([points.x, *given], axis=1)
+    scale = reference.std(axis=0)
+    scale = np.where(scale > 0, scale, 1.0)
+    drawn = np.concatenate([np.asarray(samples), *given], axis=1)
+    return mmd(drawn / scale, reference / scale)["mmd2"]
+
+
+OBJECTIVES = {
+    "distance": Objective(
+        "mean reconstruction error of held-out rows",
+        _distance,
+        (Reconstruction, AnchoredReconstruction),
+    ),
+    "log-prob": Objective(
+        "mean -log p of held-out rows (nats)",
+        _negative_log_prob,
+        (NegativeLogLikelihood, NoisyLikelihood),
+    ),
+    "mmd": Objective(
+        "squared MMD of samples and held-out rows", _mmd, (SinkhornDivergence, Adversarial)
+    ),
+}
+
+
+def objective_of(model: str) -> str:
+    """The objective of a sweep over a model where none is asked for."""
+    return "log-prob" if model in NO_MANIFOLD_TO_LEARN else "distance"
+
+
+def check_objective(name: str, model: str, searched: set[str]) -> None:
+    """Raise if the objective does not mean the same in all trials.
+
+    Raises:
+        ValueError: And say what to take instead.
+    """
+    if name not in OBJECTIVES:
+        raise ValueError(f"Expected an objective out of {', '.join(OBJECTIVES)}; got {name!r}.")
+    fixed = model in NO_MANIFOLD_TO_LEARN
+    if name == "log-prob" and not fixed:
+        raise ValueError(
+            f"Expected distance or mmd as the objective of {model!r}; got 'log-prob': every trial "
+            "learns a manifold of its own, and densities on different manifolds cannot be compared."
+        )
+    if name == "log-prob" and "set.manifold" in searched:
+        raise ValueError(
+            "Expected mmd as the objective where set.manifold is searched; got 'log-prob': "
+            "densities on different manifolds cannot be compared."
+        )
+    if name == "distance" and model in ("af", "pie"):
+        raise ValueError(
+            f"Expected log-prob or mmd as the objective of {model!r}; got 'distance', which is 0: "
+            "its density is on all of space."
+        )
+    if name == "distance" and "latent_dim" in searched:
+        raise ValueError(
+            "Expected mmd as the objective where latent_dim is searched; got 'distance', which "
+            "falls with every dimension more."
+        )

@@ -1,0 +1,161 @@
+"""The plan of a sweep: a config, what of it is searched, and by which number it is judged."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from mflows.runs import Config
+from mflows.runs.source import Source, read
+from mflows.sweeps.objectives import check_objective, objective_of
+from mflows.sweeps.pruning import Compared, compared
+from mflows.sweeps.space import Choice, Range, Value, as_plain, from_plain
+
+FIELDS = {
+    "learning_rate": (float, int),
+    "batch_size": (int,),
+    "epochs": (int,),
+    "latent_dim": (int,),
+    "recipe": (str,),
+}
+"""Fields of the config that can be searched, and the types of their values.
+
+Not those that say which rows are held out, since trials could not be compared any more.
+"""
+PLACES = {"set": "settings", "recipe-set": "recipe_settings"}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep is asked to do: the content of ``sweep.json``.
+
+    Args:
+        config: What all runs have in common.
+        search: What is searched, by name: a field of the config (``learning_rate``,
+            ``batch_size``, ``epochs``, ``latent_dim``, ``recipe``), a setting of the model
+            (``set.width``) or of the recipe (``recipe-set.patience``).
+        objective: A name out of ``OBJECTIVES``; ``None`` is the one that suits the model.
+        prune: Stop a trial early whose validation loss is worse than the median of the others.
+        storage: Where Optuna keeps the trials: ``None`` is an SQLite file in the sweep's folder; a
+            path that ends in .log is a journal file, which network disks bear better; any other
+            path is an SQLite file, and a URL is what SQLAlchemy makes of it. A mere name lies in
+            the sweep's folder.
+
+    Raises:
+        ValueError: If a name is unknown, an end of a range is not allowed, or the objective does
+            not mean the same in all trials.
+    """
+
+    config: Config
+    search: Mapping[str, Range | Choice]
+    objective: str | None = None
+    prune: bool = True
+    storage: str | None = None
+
+    def __post_init__(self):
+        if not self.search:
+            raise ValueError("Expected at least one thing to search; got none.")
+        model = self.config.model
+        if self.objective is None:
+            object.__setattr__(self, "objective", objective_of(model))
+        for name, space in self.search.items():
+            self._check_name(name, space)
+        check_objective(str(self.objective), model, set(self.search))
+        for _ in self.corners():
+            pass  # a Config checks itself
+
+    def _check_name(self, name: str, space: Range | Choice) -> None:
+        if name in FIELDS:
+            for value in space.ends:
+                if type(value) not in FIELDS[name]:
+                    kind = FIELDS[name][0].__name__
+                    raise ValueError(f"Expected {name} to be of type {kind}; got {value!r}.")
+            return
+        place, dot, setting = name.partition(".")
+        if place not in PLACES or not dot:
+            raise ValueError(
+                f"Expected to search {', '.join(FIELDS)}, set.NAME or recipe-set.NAME; got "
+                f"{name!r}."
+            )
+        if setting in getattr(self.config, PLACES[place]):
+            raise ValueError(f"Expected {setting} to be set or to be searched; got both.")
+
+    def at(self, values: Mapping[str, Value]) -> Config:
+        """The config of one trial."""
+        changes: dict[str, Any] = {
+            name: dict(getattr(self.config, name)) for name in PLACES.values()
+        }
+        for name, value in values.items():
+            place, dot, setting = name.partition(".")
+            if dot:
+                changes[PLACES[place]][setting] = value
+            else:
+                changes[name] = value
+        return replace(self.config, **changes)
+
+    def corners(self) -> Iterator[tuple[str, Config]]:
+        """Every searched name with a config at each of its ends, for each recipe."""
+        first = {name: space.ends[0] for name, space in self.search.items()}
+        recipes = self.search["recipe"].ends if "recipe" in self.search else (None,)
+        for recipe in recipes:
+            of_recipe = {} if recipe is None else {"recipe": recipe}
+            for name, space in self.search.items():
+                for end in space.ends:
+                    yield name, self.at({**first, **of_recipe, name: end})
+
+    def ready(self) -> "Ready":
+        """Read the data and check all that needs them, for each end of each range.
+
+        Raises:
+            DataError: If the data cannot be loaded or used.
+            ValueError: If a value does not fit the data.
+        """
+        data, source = read(self.config)
+        points = len(data.split(self.config.validation_fraction, seed=self.config.seed).kept)
+        corners = [(name, config.resolved(points)) for name, config in self.corners()]
+        built = [c for name, c in corners if name.startswith("set.") or name == "latent_dim"]
+        for config in chain(built, [corners[0][1]]):
+            config.setup(data)
+        phases = [config.phases() for _, config in corners]
+        now = corners[0][1].precision
+        config = replace(self.config, data=str(Path(self.config.data).resolve()), precision=now)
+        storage = self.storage
+        if storage is not None and "://" not in storage and Path(storage).name != storage:
+            storage = str(Path(storage).resolve())
+        plan = replace(self, config=config, storage=storage)
+        return Ready(plan, source, compared(str(self.objective), phases))
+
+    def as_dict(self) -> dict[str, Any]:
+        """The plan as plain values, equal after a round trip through JSON."""
+        plain = {
+            "config": self.config.as_dict(),
+            "search": {name: as_plain(space) for name, space in self.search.items()},
+            "objective": self.objective,
+            "prune": self.prune,
+            "storage": self.storage,
+        }
+        return json.loads(json.dumps(plain))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
+        """The plan with these values."""
+        search = {name: from_plain(plain) for name, plain in values["search"].items()}
+        config = Config.from_dict(values["config"])
+        return cls(config, search, values["objective"], values["prune"], values["storage"])
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A plan that was found to fit its data.
+
+    Attributes:
+        plan: With paths and precision in full.
+        source: The data.
+        compared: By which validation losses trials are pruned.
+    """
+
+    plan: Plan
+    source: Source
+    compared: Compared

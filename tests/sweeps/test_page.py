@@ -1,0 +1,80 @@
+"""The page of a sweep, in a real browser too."""
+
+import numpy as np
+import pytest
+from tests import tiny
+from tests.report.test_browser import Opened, browser, coloured  # noqa: F401
+
+from mflows.sweeps import Choice, Plan, Range, Sweep, Trial, write_page
+
+SEARCH = {
+    "learning_rate": Range(1e-4, 1e-1, log=True),
+    "set.blocks": Choice((1, 2, 3)),
+    "recipe-set.patience": Range(5, 30),
+}
+
+
+def made_up(folder, search=SEARCH, count=24) -> Sweep:
+    """A sweep that nobody has run."""
+    rng = np.random.default_rng(0)
+    trials = []
+    for number in range(count):
+        rate = float(10 ** rng.uniform(-4, -1))
+        drawn = {
+            "learning_rate": rate,
+            "set.blocks": int(rng.integers(1, 4)),
+            "recipe-set.patience": int(rng.integers(5, 31)),
+        }
+        state = ("pruned", "diverged", "finished", "finished")[number % 4]
+        value = (np.log10(rate) + 2.5) ** 2 + 0.1 if state == "finished" else None
+        values = {name: drawn[name] for name in search}
+        trials.append(Trial(number, folder / f"{number:04d}", state, values, value, 1.5))
+    return Sweep(folder, Plan(tiny.config("<gone>.csv"), search), trials)
+
+
+@pytest.fixture(scope="module")
+def opened(browser, tmp_path_factory):  # noqa: F811
+    page = Opened(browser, write_page(made_up(tmp_path_factory.mktemp("sweep"))))
+    yield page
+    page.context.close()
+
+
+def test_every_figure_is_drawn_without_complaint_or_request(opened):
+    count = opened.page.locator(".plot").count()
+    assert count == 4
+    for i in range(count):
+        assert coloured(opened.pixels(f"#plot-{i}")) > 0.002, f"figure {i} is blank"
+    assert opened.complaints == []
+    assert opened.requests == []
+    assert opened.overflow() <= 0
+    opened.page.set_viewport_size({"width": 390, "height": 844})
+    opened.page.wait_for_timeout(300)
+    assert opened.overflow() <= 0
+
+
+def test_the_menu_shows_another_setting(opened):
+    opened.page.select_option("#menu-1", "set.blocks")
+    axis = "document.getElementById('plot-1').layout.xaxis.title.text"
+    opened.page.wait_for_function(f"{axis} === 'set.blocks'")
+
+
+def text_of(sweep: Sweep) -> str:
+    return write_page(sweep).read_text().split("<script")[0]
+
+
+def test_the_page_says_what_was_searched_and_found(tmp_path):
+    sweep = made_up(tmp_path)
+    text = text_of(sweep)
+    assert "Sweep of m-flow on &lt;gone&gt;.csv" in text
+    assert "12 finished" in text
+    assert "0.0001..0.1:log" in text
+    assert f"{sweep.best.value:.4g}" in text
+    assert "12 of 24 trials have no value" in text
+    assert "No warnings" not in text
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_few_trials_make_a_page_too(tmp_path, count):
+    one = {"learning_rate": SEARCH["learning_rate"]}
+    for search in (one, SEARCH):
+        assert "Importance" not in text_of(made_up(tmp_path, search, count))
