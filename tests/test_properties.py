@@ -42,7 +42,7 @@ def undisturbed(name: str) -> mf.Flow:
             return m_flow(2, 3, cond_shape=(2,), chart_layers=2, latent_layers=1)
         case "surface in single precision":
             with jax.enable_x64(False):
-                return m_flow(2, 3, chart_layers=2, latent_layers=1)
+                return m_flow(2, 4, chart_layers=2, latent_layers=1)
     return fom(4, "torus", cond_shape=(2,), layers=2)
 
 
@@ -87,10 +87,11 @@ def test_what_is_drawn_lies_on_the_manifold_and_has_the_density_it_is_drawn_with
     seed=st.integers(0, 999),
     x=arrays(
         np.float32,
-        (4, 3),
+        (4, 4),
         elements=st.floats(-4, 4, width=32) | st.floats(-100, 100, width=32),
     ),
 )
+@settings(max_examples=100)
 def test_densities_and_distances_are_finite_in_single_precision(size, seed, x):
     with jax.enable_x64(False):
         flow = disturbed(undisturbed("surface in single precision"), size, seed)
