@@ -47,7 +47,23 @@ def test_a_collapsed_chart_is_ill_conditioned_in_any_precision():
 def test_an_ambient_flow_takes_no_jacobian(monkeypatch):
     flow = mf.models.ambient_flow(jax.random.key(0), (3,), layers=1, bins=3, width=4)
     monkeypatch.setattr(mf.Flow, "condition_number", None)  # D tangents for every point
+    monkeypatch.setattr(mf.Flow, "_condition_number", None)
     assert not flow.ill_conditioned(jnp.zeros((4, 3))).any()
+    score = flow.score(jnp.zeros((4, 3)))
+    assert score.condition_number is None
+    assert score.ill_conditioned.tolist() == [False] * 4
+
+
+@pytest.mark.parametrize("condition", [10.0, 1e300])
+def test_one_pass_gives_what_three_do(condition):
+    flow = mf.Flow(stretched(3, 5, condition)[0], StandardNormal((3,)))
+    x = np.random.default_rng(0).normal(size=(4, 5))
+    score = flow.score(x)
+    np.testing.assert_array_equal(score.log_prob, flow.log_prob(x))
+    np.testing.assert_allclose(score.distance, flow.distance(x), rtol=1e-12)
+    np.testing.assert_allclose(score.condition_number, flow.condition_number(x), rtol=1e-12)
+    np.testing.assert_array_equal(score.ill_conditioned, flow.ill_conditioned(x))
+    assert score.ill_conditioned.all() == (condition > 1e15)
 
 
 def test_a_sphere_at_its_pole_is_not():

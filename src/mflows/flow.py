@@ -19,20 +19,16 @@ from flowjax.distributions import AbstractDistribution
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
 from mflows.batches import over_keys, over_points
-from mflows.charts import BijectionChart, Chart, Unavailable, condition_for, without_encoder
+from mflows.charts import BijectionChart, Chart, Unavailable, condition_for
 from mflows.volume import (
     Auto,
-    ClosedForm,
-    Conformal,
-    Determinant,
     GradientOnly,
     HasErrorBar,
-    PartByPart,
     Volume,
+    condition_limit,
+    condition_number,
+    takes_jacobian,
 )
-
-DOUBT = 0.01
-"""Error of a log-density, in nats, from which on its point counts as ill-conditioned."""
 
 
 class LogProbAndDistance(NamedTuple):
@@ -40,6 +36,23 @@ class LogProbAndDistance(NamedTuple):
 
     log_prob: Array | np.ndarray
     distance: Array | np.ndarray
+
+
+class Score(NamedTuple):
+    """``LogProbAndDistance``, and the condition number that tells how exact the density is.
+
+    ``condition_number`` is ``None`` for flows whose log-volumes take no Jacobian, see
+    ``Flow.ill_conditioned``.
+    """
+
+    log_prob: Array | np.ndarray
+    distance: Array | np.ndarray
+    condition_number: Array | np.ndarray | None
+
+    @property
+    def ill_conditioned(self) -> Array:
+        """Whether ``log_prob`` is in doubt by the condition number, shape (...)."""
+        return _in_doubt(self.condition_number, np.shape(self.log_prob))
 
 
 class Audit(NamedTuple):
@@ -170,12 +183,13 @@ class Flow(AbstractDistribution):
         return jnp.where(better, found, projected)
 
     def _condition_number(self, x, condition=None):
-        chart, u = without_encoder(self.chart), self.chart.encode(x, condition)
-        frame = jnp.eye(self.latent_dim, dtype=u.dtype)
-        _, tangents = chart.pushforward(u, frame, condition)
-        triangle = jnp.linalg.qr(tangents.reshape(self.latent_dim, -1).T, mode="r")
-        values = jnp.linalg.svd(triangle, compute_uv=False)
-        return values[0] / values[-1]
+        return condition_number(self.chart, self.chart.encode(x, condition), condition)
+
+    def _score(self, x, condition=None, key=None) -> Score:
+        found = self._log_prob_and_distance(x, condition, key)
+        # Encodes and pushes frames forward once more; XLA finds the two alike and keeps one.
+        conditioned = takes_jacobian(self.volume, self.chart)
+        return Score(*found, self._condition_number(x, condition) if conditioned else None)
 
     # Batches --------------------------------------------------------------------------------
 
@@ -280,12 +294,30 @@ class Flow(AbstractDistribution):
 
         Never for log-volumes that take no Jacobian: of ambient flows, or a sphere at its poles.
         """
-        chart = without_encoder(self.chart)
-        method = self.volume.choose(chart) if isinstance(self.volume, Auto) else self.volume
-        if isinstance(method, ClosedForm | Conformal | Determinant | PartByPart):
-            return jnp.zeros(jnp.shape(x)[: jnp.ndim(x) - len(self.shape)], bool)
-        number = self.condition_number(x, condition)
-        return ~(number * jnp.finfo(number.dtype).eps < DOUBT)  # true for NaN as well
+        conditioned = takes_jacobian(self.volume, self.chart)
+        number = self.condition_number(x, condition) if conditioned else None
+        return _in_doubt(number, jnp.shape(x)[: jnp.ndim(x) - len(self.shape)])
+
+    def score(
+        self,
+        x: ArrayLike,
+        condition: ArrayLike | None = None,
+        *,
+        key: PRNGKeyArray | None = None,
+    ) -> Score:
+        """All that belongs to a density: ``log_prob``, ``distance`` and ``condition_number``.
+
+        In one pass, in which points are encoded once.
+        """
+        return over_points(self, "_score", self.shape, x, condition, key)
+
+
+def _in_doubt(number: Array | np.ndarray | None, shape: tuple[int, ...]) -> Array:
+    """Which condition numbers are at the limit or beyond; none where there are no numbers."""
+    if number is None:
+        return jnp.zeros(shape, bool)
+    number = jnp.asarray(number)
+    return ~(number < condition_limit(number.dtype))  # true for NaN as well
 
 
 def _norm(x: Array, axes: int | None = None) -> Scalar:

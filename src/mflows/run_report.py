@@ -1,6 +1,7 @@
 """The report of a run: its folder, its data and its flow, turned into what a report can show."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import equinox as eqx
@@ -11,10 +12,10 @@ import numpy as np
 
 from mflows import simulators
 from mflows.data import Data
-from mflows.flow import Flow
-from mflows.report import Content, Curve, Points, Surface, View, write
+from mflows.flow import Flow, Score
+from mflows.report import Conditioning, Content, Curve, Points, Surface, View, write
 from mflows.runs import Run
-from mflows.volume import Intractable
+from mflows.volume import Intractable, condition_limit
 
 POINTS = 5000
 """Rows scored of each part of the data, and samples drawn."""
@@ -42,7 +43,9 @@ def content(run: Run, *, data: str | Path | None = None) -> Content:
     kept, held_out = run.split(data)
     train, test = (part.sample(POINTS, run.config.seed) for part in (kept, held_out))
     learned = run.flow.latent_dim < run.flow.shape[0]
-    seen, unseen = (_scored(run, part) for part in (train, test))
+    scores = [run.score(part) if _tractable(run) else None for part in (train, test)]
+    seen, unseen = map(partial(_points, run), (train, test), scores)
+    conditioning = _conditioning(scores[1])
     samples = run.flow.sample(
         jr.key(run.config.seed),
         () if test.condition is not None else (len(test),),
@@ -52,12 +55,13 @@ def content(run: Run, *, data: str | Path | None = None) -> Content:
     return Content(
         title=f"{_TITLES.get(run.config.model, run.config.model)} on {name}",
         lead=_lead(run, len(kept)),
-        summary=_summary(run, unseen, len(kept), len(held_out)),
+        summary=_summary(run, unseen, conditioning, len(kept), len(held_out)),
         settings=_settings(run),
         provenance=_provenance(run),
         history=run.history,
         train=seen,
         held_out=unseen,
+        conditioning=conditioning,
         samples=np.asarray(samples),
         latent=np.asarray(run.flow.encode(test.x, test.condition)) if learned else None,
         names=run.source.names,
@@ -82,14 +86,20 @@ def _tractable(run: Run) -> bool:
     return not isinstance(run.flow.volume, Intractable)
 
 
-def _scored(run: Run, data: Data) -> Points:
-    if not _tractable(run):
+def _points(run: Run, data: Data, score: Score | None) -> Points:
+    if score is None:
         distance = run.flow.distance(data.x, data.condition)
         return Points(data.x, distance=np.asarray(distance))
-    found = run.score(data)
     ambient = run.flow.latent_dim == run.flow.shape[0]
-    distance = None if ambient else np.asarray(found.distance)
-    return Points(data.x, np.asarray(found.log_prob), distance)
+    distance = None if ambient else np.asarray(score.distance)
+    return Points(data.x, np.asarray(score.log_prob), distance)
+
+
+def _conditioning(score: Score | None) -> Conditioning | None:
+    if score is None or score.condition_number is None:
+        return None
+    numbers = np.asarray(score.condition_number)
+    return Conditioning(numbers, condition_limit(numbers.dtype))
 
 
 def _lead(run: Run, points: int) -> str:
@@ -103,13 +113,18 @@ def _lead(run: Run, points: int) -> str:
     )
 
 
-def _summary(run: Run, held_out: Points, train: int, test: int) -> dict[str, str]:
+def _summary(
+    run: Run, held_out: Points, conditioning: Conditioning | None, train: int, test: int
+) -> dict[str, str]:
     dim, latent_dim = run.flow.shape[0], run.flow.latent_dim
     found = {}
     if held_out.log_prob is not None:
         found["held-out mean log_prob"] = f"{np.mean(held_out.log_prob):.4g} nats"
     if held_out.distance is not None:
         found["held-out mean distance"] = f"{np.mean(held_out.distance):.3g}"
+    if conditioning is not None:
+        doubtful = conditioning.doubtful
+        found["ill-conditioned held-out points"] = f"{doubtful.sum():,} of {len(doubtful):,}"
     numbers = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(run.flow, eqx.is_inexact_array)))
     ambient = f"D\u00a0=\u00a0{dim}"  # what belongs together stays on one line
     return found | {

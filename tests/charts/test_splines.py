@@ -14,7 +14,7 @@ from paramax import unwrap
 from tests.registry import SMALL, disturbed, key
 
 from mflows.charts import BijectionChart, spline_coupling, spline_stack
-from mflows.charts.splines import permutations, transformer
+from mflows.charts.splines import _transformer, permutations
 
 INTERVAL = SMALL["interval"]
 
@@ -54,7 +54,7 @@ def test_stacks_with_equal_settings_share_their_structure():
 
 def test_a_stack_first_built_while_tracing_works_outside():
     """The cached spline holds no values of the trace in which it was first made."""
-    transformer.cache_clear()
+    _transformer.cache_clear()
     shapes = eqx.filter_eval_shape(lambda: spline_stack(jr.key(0), 2, layers=1, **SMALL))
     zeros = jax.tree.map(
         lambda leaf: (
@@ -72,12 +72,10 @@ def test_a_stack_first_built_while_tracing_works_outside():
 def _round_trip(dim: int):
     """Decode and encode in float32, compiled once per dimension."""
     with jax.enable_x64(False):
-        transformer.cache_clear()
         layers = disturbed(spline_stack(key(dim), dim, layers=3, **SMALL), 0.1)
         chart = unwrap(BijectionChart(layers))
         compiled = jax.jit(lambda u: chart.encode(chart.decode(u)))
         compiled(jnp.zeros(dim, jnp.float32))
-        transformer.cache_clear()
     return compiled
 
 
@@ -99,3 +97,12 @@ def test_points_in_at_and_beyond_the_interval_round_trip_in_single_precision(dim
         back = _round_trip(dim)(u)
     assert back.dtype == jnp.float32
     np.testing.assert_allclose(back, u, rtol=1e-5, atol=1e-5)
+
+
+def test_splines_can_be_built_in_single_precision_after_double():
+    settings = {"layers": 1, "bins": 7, "width": 4}
+    spline_stack(jr.key(0), 2, **settings)
+    with jax.enable_x64(False):  # would warn of numbers in double precision
+        single = spline_stack(jr.key(0), 2, **settings).bijection.inner
+        parameters = single.transformer_constructor(np.zeros(20, np.float32)).parameters
+    assert parameters.dtype == np.float32

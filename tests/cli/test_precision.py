@@ -48,7 +48,7 @@ def test_other_precisions_are_refused(command, table, tmp_path):
 
 @pytest.mark.filterwarnings("default:The chart is ill-conditioned")
 def test_score_warns_of_ill_conditioned_rows(command, run, table, tmp_path, monkeypatch):
-    monkeypatch.setattr("mflows.flow.DOUBT", 0.0)
+    monkeypatch.setattr("mflows.volume.conditioning.DOUBT", 0.0)
     result = command("score", run, table, "--out", tmp_path / "scores.csv")
     assert result.exit_code == 0, result.output
     assert f"The chart is ill-conditioned at {tiny.ROWS} of {tiny.ROWS} rows" in result.stderr

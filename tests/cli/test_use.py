@@ -103,6 +103,7 @@ def test_report(command, run, conditional_run, table):
         assert "M-flow on" in page
         assert "Learned curve" in page
         assert "sha256" in page
+        assert "<dt>ill-conditioned held-out points</dt><dd>0 of 6</dd>" in page
 
 
 def test_data(command, tmp_path):

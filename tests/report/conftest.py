@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from mflows.report import Content, Curve, Points, Surface, Table, View
+from mflows.report import Conditioning, Content, Curve, Points, Surface, Table, View
 
 HEIGHT = [
     -1.2168586603515, 1.5222185058080, -1.2137184774524, 0.0565082877925, -0.0238915801177,
@@ -122,6 +122,7 @@ def surface_content(points: int = 6000, grid: int = 90) -> Content:
         history=history((("manifold", 1.5, 2e-4), ("density", 6.0, 3.4)), 50),
         train=points_of(draw(3 * points), 0.002),
         held_out=points_of(z, 0.002),
+        conditioning=Conditioning(1 + rng.chisquare(3, size=len(z)), limit=84_000.0),
         samples=bent(surface_points(draw(points)), 0.03),
         latent=0.4 * z + 0.1 * np.sin(z[:, ::-1]),
         names=["x", "y", "z"],
@@ -143,6 +144,7 @@ def wide_content() -> Content:
         distance[5] = 300 * error
         return Points(np.tanh(u) @ a, log_prob, distance), u
 
+    numbers = np.append(np.geomspace(1, 1e9, 2998), [np.inf, np.nan])
     rounds = (("reconstruction & <b>", 2.0, 0.1), ("density", 3.0, -1.2)) * 4
     held_out, u = points(3000, 0.01)
     names = ["<script>alert(1)</script>", "a & b", "$E_T$", '"quoted"', "pT", "eta", "phi"]
@@ -153,6 +155,7 @@ def wide_content() -> Content:
         history=history(rounds, 6),
         train=points(3000, 0.004)[0],
         held_out=held_out,
+        conditioning=Conditioning(numbers, limit=84_000.0),
         samples=np.tanh(rng.normal(size=(3000, 3)) * 1.2) @ a,
         latent=u,
         names=[*names, "a rather long name of a column, really"],
@@ -182,6 +185,7 @@ def curve_content(dim: int = 2) -> Content:
         history=history((("manifold", 0.3, 1e-4),), 12),
         train=points,
         held_out=points,
+        conditioning=Conditioning(np.ones(2000), limit=84_000.0),
         samples=place(rng.vonmises(np.pi / 2, 1.6, 2000), 1.0),
         latent=angle[:, None],
         views=[View(model, Curve(place(phi, 1.0), log_prob(phi)))],

@@ -5,7 +5,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from mflows.report import Content, Points, warnings_of
+from mflows.report import Conditioning, Content, Points, warnings_of
+from mflows.report.checks import CHECKS, checked
 
 
 def clean() -> Content:
@@ -15,7 +16,13 @@ def clean() -> Content:
         x = rng.normal(size=(1000, 3))
         return Points(x, rng.normal(size=1000), 0.01 * rng.chisquare(3, 1000))
 
-    return Content(title="t", train=points(), held_out=points(), samples=rng.normal(size=(1000, 3)))
+    return Content(
+        title="t",
+        train=points(),
+        held_out=points(),
+        conditioning=Conditioning(np.full(1000, 3.0), limit=100.0),
+        samples=rng.normal(size=(1000, 3)),
+    )
 
 
 def held_out(content: Content, **changes) -> Content:
@@ -25,6 +32,21 @@ def held_out(content: Content, **changes) -> Content:
 
 def test_clean_run_is_silent():
     assert warnings_of(clean()) == []
+    assert checked(clean()).keys() == CHECKS.keys()
+
+
+def test_checks_of_what_an_ambient_flow_has_not_are_left_out():
+    ambient = clean()
+    assert ambient.train is not None
+    train = dataclasses.replace(ambient.train, distance=None)
+    ambient = dataclasses.replace(ambient, train=train, conditioning=None)
+    names = list(checked(held_out(ambient, distance=None)))
+    assert names == [
+        "values are finite",
+        "density on held-out against train",
+        "samples within the range of the data",
+    ]
+    assert list(checked(Content(title="t"))) == ["values are finite"]
 
 
 def spoil(name: str) -> Content:
@@ -49,6 +71,10 @@ def spoil(name: str) -> Content:
             return held_out(dataclasses.replace(good, train=worse), distance=20 * d)
         case "no data":
             return dataclasses.replace(good, samples=3 * good.samples)
+        case "ill-conditioned":
+            numbers = np.full(1000, 3.0)
+            numbers[:4] = 100, 1e30, np.inf, np.nan  # the limit, and what has no number
+            return dataclasses.replace(good, conditioning=Conditioning(numbers, limit=100.0))
     raise AssertionError(name)
 
 
@@ -61,6 +87,7 @@ def spoil(name: str) -> Content:
         "far worse than the rest",
         "misses much",
         "no data",
+        "ill-conditioned",
     ],
 )
 def test_fault_is_named(fault):
@@ -71,6 +98,12 @@ def test_fault_is_named(fault):
 def test_counts_what_is_not_finite():
     (warn,) = warnings_of(spoil("not finite"))
     assert "3 of 1,000 held-out log densities" in warn.detail
+
+
+def test_counts_what_is_ill_conditioned_and_says_what_to_do():
+    (warn,) = warnings_of(spoil("ill-conditioned"))
+    assert "At 4 of 1,000 held-out points" in warn.detail
+    assert "--precision float64" in warn.detail
 
 
 def test_rounding_error_is_not_a_distance():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mflows.report import Content, Curve, Points, Surface, Table, View
+from mflows.report import Conditioning, Content, Curve, Points, Surface, Table, View
 
 GRID = np.zeros((4, 5, 3))
 LINE = np.zeros((4, 2))
@@ -16,6 +16,8 @@ LINE = np.zeros((4, 2))
         (lambda: Points(np.zeros(3)), r"to be a matrix .* got shape \(3,\)"),
         (lambda: Points(np.zeros((4, 3)), log_prob=np.zeros(3)), r"log_prob .*\(4,\).*got \(3,\)"),
         (lambda: Points(np.zeros((4, 3)), distance=np.zeros((4, 1))), r"distance .* got \(4, 1\)"),
+        (lambda: Conditioning(np.zeros((4, 1)), 1.0), r"shape \(N,\), .* got \(4, 1\)"),
+        (lambda: Conditioning(np.zeros(0), 1.0), r"N >= 1 points; got \(0,\)"),
         (lambda: Surface(np.zeros((4, 3)), np.zeros(4)), r"\(k, l, 3\) .* got \(4, 3\)"),
         (lambda: Surface(GRID, np.zeros((5, 4))), r"\(4, 5\) .* got \(5, 4\)"),
         (lambda: Curve(np.zeros((4, 5)), np.zeros(4)), r"\(k, 2\) or \(k, 3\) .* got \(4, 5\)"),

@@ -123,6 +123,25 @@ def test_only_columns_of_most_variance_are_paired():
     assert titles == ["x2", "x4", "x6", "x7", "x8", "x9"]
 
 
+def test_condition_numbers_are_drawn_beside_their_limit():
+    from mflows.report.conditioning import conditioning_figure
+
+    numbers = np.append(np.geomspace(1, 1e9, 10), [np.inf, np.nan])
+    figure = conditioning_figure(report.Conditioning(numbers, limit=84_000.0))
+    assert figure is not None
+    (variant,) = figure.variants
+    low, high = variant.layout["xaxis"]["range"]
+    (mark,) = variant.layout["shapes"]
+    assert low < np.log10(mark["x0"]) < high
+    assert "largest 1e+09; 7 of 12 held-out points are at the limit of 84,000" in figure.caption
+    assert "2 numbers are not finite" in figure.caption
+
+
+def test_condition_numbers_that_are_all_the_same_are_not_drawn(all_contents):
+    assert "Condition number" not in without_library(report.html(all_contents["curve"]()))
+    assert "Condition number" in without_library(report.html(all_contents["surface"]()))
+
+
 def test_parts_not_given_are_left_out():
     x = np.zeros((5, 2)) + np.arange(5)[:, None]
     page = report.html(report.Content(title="t", held_out=report.Points(x), latent=x))

@@ -47,13 +47,18 @@ class Transformer(NamedTuple):
     parameters: int
 
 
-@lru_cache
 def transformer(kind: Callable[..., AbstractBijection], *settings) -> Transformer:
-    """The transformer ``kind(*settings)``.
+    """The transformer ``kind(*settings)``, in the precision that JAX is set to.
 
     Cached, so that two stacks with the same settings are structurally equal and share compiled
     functions.
     """
+    # A constructor holds numbers of the precision it was made in, which may have changed since.
+    return _transformer(jnp.result_type(float), kind, *settings)
+
+
+@lru_cache
+def _transformer(dtype, kind: Callable[..., AbstractBijection], *settings) -> Transformer:
     with jax.ensure_compile_time_eval():  # what is cached must not belong to a caller's trace
         bijection = kind(*settings)
         return Transformer(

@@ -150,7 +150,7 @@ def _say(run) -> None:
     table.add_column("held out", justify="left")
     for name in ("mean", "median", "worst"):
         table.add_column(name, justify="right")
-    log_prob, distance = (column.astype(float) for column in found)
+    log_prob, distance = (column.astype(float) for column in (found.log_prob, found.distance))
     if run.flow.latent_dim < run.flow.shape[0]:
         values = (distance.mean(), _median(distance), distance.max())
         table.add_row("reconstruction error", *(f"{value:.4g}" for value in values))

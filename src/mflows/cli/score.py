@@ -22,7 +22,8 @@ def score(run: RunFolder, data: Table, out: Output) -> None:
     check_output(out)
     opened = open_run(run)
     rows = opened.load(data)
-    found, doubtful = opened.score(rows), int(opened.ill_conditioned(rows).sum())
+    found = opened.score(rows)
+    doubtful = int(found.ill_conditioned.sum())
     save_table(out, {"log_prob": found.log_prob, "distance": found.distance})
     print(
         f"Wrote {len(found.log_prob):,} rows to {out}: mean log_prob {found.log_prob.mean():.4g}, "
@@ -31,7 +32,7 @@ def score(run: RunFolder, data: Table, out: Output) -> None:
     if doubtful:
         warnings.warn(
             f"The chart is ill-conditioned at {doubtful:,} of {len(found.log_prob):,} rows: their "
-            "log_prob may be off by .01 nats and more. Fit with --precision float64, or fewer "
-            "dimensions.",
+            "log_prob may be off by .01 nats and more. Fit with --precision float64, or with fewer "
+            "latent dimensions.",
             stacklevel=1,
         )

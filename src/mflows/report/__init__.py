@@ -9,11 +9,12 @@ per kind of figure returns plain Plotly specifications, and ``page`` sets them i
 """
 
 from mflows.report.checks import Warn, warnings_of
-from mflows.report.content import Content, Curve, Points, Surface, Table, View
+from mflows.report.content import Conditioning, Content, Curve, Points, Surface, Table, View
 from mflows.report.corner import corner
 from mflows.report.page import html, write
 
 __all__ = [
+    "Conditioning",
     "Content",
     "Curve",
     "Points",

@@ -1,7 +1,8 @@
 """What looks wrong in a run, in plain words.
 
-Each check looks at numbers that the page shows anyway and returns at most one warning; none can
-prove that a fit is good. Thresholds are generous: a warning should be worth reading.
+Each check looks at numbers that the page shows anyway, and warns, passes, or returns ``None`` where
+a system has no such numbers; none can prove that a fit is good. Thresholds are generous: a warning
+should be worth reading.
 """
 
 from collections.abc import Callable
@@ -28,9 +29,22 @@ class Warn:
     detail: str
 
 
+class Passed:
+    """A check that found nothing to look at."""
+
+
+Found = Warn | Passed | None
+
+
 def warnings_of(content: Content) -> list[Warn]:
     """Everything about ``content`` that deserves a second look; empty if nothing does."""
-    return [warn for check in CHECKS.values() if (warn := check(content)) is not None]
+    return [found for found in checked(content).values() if isinstance(found, Warn)]
+
+
+def checked(content: Content) -> dict[str, Warn | Passed]:
+    """What the checks that apply to ``content`` found, by the name of the check."""
+    every = {name: check(content) for name, check in CHECKS.items()}
+    return {name: found for name, found in every.items() if found is not None}
 
 
 def spread(x: np.ndarray) -> float:
@@ -51,7 +65,7 @@ def distances(points: Points | None) -> np.ndarray | None:
     return d if len(d) and d.mean() > ROUNDING * spread(points.x) else None
 
 
-def _not_finite(content: Content) -> Warn | None:
+def _not_finite(content: Content) -> Found:
     arrays: dict[str, np.ndarray | None] = {
         "model samples": content.samples,
         "latent coordinates": content.latent,
@@ -76,16 +90,18 @@ def _not_finite(content: Content) -> Warn | None:
     if lost := sum(v is not None and not np.isfinite(v) for v in epochs):
         bad.append(f"{lost:,} losses in the history")
     if not bad:
-        return None
+        return Passed()
     return Warn(
         "Values that are not finite", f"{'; '.join(bad)}. They are left out of the figures."
     )
 
 
-def _reconstruction_overfit(content: Content) -> Warn | None:
+def _reconstruction_overfit(content: Content) -> Found:
     train, held = distances(content.train), distances(content.held_out)
-    if train is None or held is None or held.mean() < OVERFIT_RATIO * train.mean():
+    if train is None or held is None:
         return None
+    if held.mean() < OVERFIT_RATIO * train.mean():
+        return Passed()
     return Warn(
         "Held-out points lie further from the manifold",
         f"Their mean distance is {held.mean() / train.mean():.1f} times that of the training "
@@ -94,7 +110,7 @@ def _reconstruction_overfit(content: Content) -> Warn | None:
     )
 
 
-def _density_overfit(content: Content) -> Warn | None:
+def _density_overfit(content: Content) -> Found:
     sets = (content.train, content.held_out)
     logs = [finite(p.log_prob) for p in sets if p is not None and p.log_prob is not None]
     if len(logs) < 2 or not all(map(len, logs)):
@@ -102,7 +118,7 @@ def _density_overfit(content: Content) -> Warn | None:
     gap = logs[0].mean() - logs[1].mean()
     error = np.sqrt(sum(a.var() / len(a) for a in logs))
     if gap < OVERFIT_NATS or gap < 4 * error:
-        return None
+        return Passed()
     return Warn(
         "Density is lower on held-out points",
         f"Mean log density is {gap:.2f} nats lower than on the training points: "
@@ -110,13 +126,13 @@ def _density_overfit(content: Content) -> Warn | None:
     )
 
 
-def _tail(content: Content) -> Warn | None:
+def _tail(content: Content) -> Found:
     points = content.train if distances(content.held_out) is None else content.held_out
     d = distances(points)
     if points is None or d is None or len(d) < 20:
         return None
     if d.max() < max(TAIL_RATIO * d.mean(), TAIL_SHARE * spread(points.x)):
-        return None
+        return Passed()
     return Warn(
         "A few points are reconstructed far worse than the rest",
         f"The largest distance is {d.max() / d.mean():.0f} times the mean: the chart may fold or "
@@ -124,13 +140,13 @@ def _tail(content: Content) -> Warn | None:
     )
 
 
-def _coarse(content: Content) -> Warn | None:
+def _coarse(content: Content) -> Found:
     d = distances(content.held_out)
     if d is None or content.held_out is None:
         return None
     share = d.mean() / spread(content.held_out.x)
     if share < COARSE_SHARE:
-        return None
+        return Passed()
     return Warn(
         "The manifold misses much of the data",
         f"The mean distance is {share:.0%} of the spread of the data. The latent dimension may be "
@@ -138,7 +154,7 @@ def _coarse(content: Content) -> Warn | None:
     )
 
 
-def _stray(content: Content) -> Warn | None:
+def _stray(content: Content) -> Found:
     data = content.held_out or content.train
     if content.samples is None or data is None or not len(finite(data.x)):
         return None
@@ -147,7 +163,7 @@ def _stray(content: Content) -> Warn | None:
     room = 0.1 * (high - low)
     out = ((samples < low - room) | (samples > high + room)).any(axis=1)
     if not len(samples) or out.mean() < STRAY_SHARE:
-        return None
+        return Passed()
     return Warn(
         "Samples where there are no data",
         f"{out.mean():.1%} of the model's samples lie outside the range of the data "
@@ -155,11 +171,26 @@ def _stray(content: Content) -> Warn | None:
     )
 
 
-CHECKS: dict[str, Callable[[Content], Warn | None]] = {
+def _ill_conditioned(content: Content) -> Found:
+    if content.conditioning is None:
+        return None
+    doubtful = content.conditioning.doubtful
+    if not doubtful.any():
+        return Passed()
+    return Warn(
+        "The chart is ill-conditioned",
+        f"At {doubtful.sum():,} of {len(doubtful):,} held-out points it stretches one direction so "
+        "much more than another that rounding may change log_prob by .01 nats and more. Fit with "
+        "--precision float64; where that is done already, with fewer latent dimensions.",
+    )
+
+
+CHECKS: dict[str, Callable[[Content], Found]] = {
     "values are finite": _not_finite,
     "distance on held-out against train": _reconstruction_overfit,
     "density on held-out against train": _density_overfit,
     "largest against mean distance": _tail,
     "distance against spread of the data": _coarse,
     "samples within the range of the data": _stray,
+    "condition numbers against rounding": _ill_conditioned,
 }

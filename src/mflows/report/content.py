@@ -41,6 +41,36 @@ class Points:
 
 
 @dataclass(frozen=True)
+class Conditioning:
+    """How far log densities can be trusted, point by point.
+
+    Args:
+        numbers: Condition numbers of the decoder's Jacobian, shape ``(N,)``.
+        limit: Where log densities come into doubt.
+
+    Raises:
+        ValueError: If there are no points, or the shape is another.
+    """
+
+    numbers: np.ndarray
+    limit: float
+
+    def __post_init__(self):
+        numbers = np.asarray(self.numbers, dtype=float)
+        if numbers.ndim != 1 or not len(numbers):
+            raise ValueError(
+                "Expected numbers of a Conditioning of shape (N,), one for each of N >= 1 points; "
+                f"got {numbers.shape}."
+            )
+        object.__setattr__(self, "numbers", numbers)
+
+    @property
+    def doubtful(self) -> np.ndarray:
+        """Which points are ill-conditioned, shape ``(N,)``; those without a number are."""
+        return ~(self.numbers < self.limit)
+
+
+@dataclass(frozen=True)
 class Surface:
     """A two-dimensional manifold in three dimensions: a grid of vertices.
 
@@ -162,6 +192,8 @@ class Content:
             ``validation`` and ``seconds``.
         train: Points the model was fitted to.
         held_out: Points it has not seen.
+        conditioning: Condition numbers at held-out points; ``None`` for a model without a density
+            or with one that takes no Jacobian.
         samples: Draws from the model, shape ``(M, D)``.
         latent: Latent coordinates of ``held_out``, shape ``(N, n)``.
         names: Names of the D columns; ``x1 ... xD`` if empty.
@@ -181,6 +213,7 @@ class Content:
     history: Sequence[Mapping[str, Any]] = ()
     train: Points | None = None
     held_out: Points | None = None
+    conditioning: Conditioning | None = None
     samples: np.ndarray | None = None
     latent: np.ndarray | None = None
     names: Sequence[str] = ()

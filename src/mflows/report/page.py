@@ -14,7 +14,8 @@ from pathlib import Path
 from string import Template
 
 from mflows.data import write_atomically
-from mflows.report.checks import CHECKS, warnings_of
+from mflows.report.checks import checked, warnings_of
+from mflows.report.conditioning import conditioning_figure
 from mflows.report.content import Content, Table
 from mflows.report.distributions import density_figure, distance_figure, scatter_figure
 from mflows.report.figures import Figure
@@ -91,6 +92,7 @@ def _figures(content: Content) -> dict[str, list[Figure]]:
     }
     if content.latent is not None and held_out is not None:
         found["Distance and density"].append(latent_figure(content.latent, held_out.log_prob))
+    found["Distance and density"].append(conditioning_figure(content.conditioning))
     if content.samples is not None and data is not None:
         names = content.column_names(data.x.shape[1])
         found["Samples"].append(pair_figure(data.x, content.samples, names))
@@ -128,7 +130,8 @@ def _warnings(content: Content) -> str:
     if not found and content.figures and content.held_out is None:
         return ""  # figures of something else than a run: nothing was checked
     if not found:
-        return f'<p class="passed"><b>No warnings.</b> Checked: {escape(", ".join(CHECKS))}.</p>'
+        names = escape(", ".join(checked(content)))
+        return f'<p class="passed"><b>No warnings.</b> Checked: {names}.</p>'
     items = "".join(f"<li><b>{escape(w.title)}.</b> {escape(w.detail)}</li>" for w in found)
     heading = "One thing to look at" if len(found) == 1 else f"{len(found)} things to look at"
     return f'<div class="warnings" role="note"><h2>{heading}</h2><ul>{items}</ul></div>'

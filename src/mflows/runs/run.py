@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from mflows import data as tables
 from mflows.data import Data, DataError, Split, StreamSplit
-from mflows.flow import Flow, LogProbAndDistance
+from mflows.flow import Flow, Score
 from mflows.runs.config import Config
 from mflows.runs.source import Source, digest, read
 from mflows.saving import LoadError
@@ -81,14 +82,9 @@ class Run:
             path, names=self.source.names, condition_names=self.source.condition_names
         )
 
-    def score(self, data: Data) -> LogProbAndDistance:
-        """``log_prob`` and ``distance`` of every row, as NumPy arrays."""
-        found = self.flow.log_prob_and_distance(data.x, data.condition)
-        return LogProbAndDistance(np.asarray(found.log_prob), np.asarray(found.distance))
-
-    def ill_conditioned(self, data: Data) -> np.ndarray:
-        """Whether ``log_prob`` of a row is in doubt, see ``Flow.condition_number``."""
-        return np.asarray(self.flow.ill_conditioned(data.x, data.condition))
+    def score(self, data: Data) -> Score:
+        """``Flow.score`` of every row, as NumPy arrays."""
+        return jax.tree.map(np.asarray, self.flow.score(data.x, data.condition))
 
 
 def open_run(folder: str | Path) -> Run:

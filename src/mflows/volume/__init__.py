@@ -3,6 +3,7 @@
 from mflows.volume.auto import Auto
 from mflows.volume.closed_form import ClosedForm
 from mflows.volume.complement import Complement
+from mflows.volume.conditioning import condition_limit, condition_number, takes_jacobian
 from mflows.volume.conformal import Conformal
 from mflows.volume.conjugate_gradient import ConjugateGradient
 from mflows.volume.determinant import Determinant
@@ -31,6 +32,9 @@ __all__ = [
     "PartByPart",
     "Surrogate",
     "Volume",
+    "condition_limit",
+    "condition_number",
     "gradient_of",
     "surrogate",
+    "takes_jacobian",
 ]
