@@ -197,7 +197,7 @@ def test_a_newer_format_asks_for_an_upgrade(folder):
 
 def test_an_older_format_asks_to_fit_again(folder):
     _edit(folder, format=1, mflows="0.1.0")
-    message = r"flow\.json has format 1, written .*, which reads format 2\. .* fit the flow again"
+    message = r"flow\.json has format 1, written .*, which reads format 2\. Fit the flow again"
     with pytest.raises(LoadError, match=message):
         mf.load(folder)
 

@@ -154,10 +154,8 @@ def _described(path: Path) -> dict:
 
 
 def _remedy(version) -> str:
-    if version == 1:
-        return (
-            "Its placement was a dense matrix: fit the flow again, or load it where it was saved."
-        )
+    if version == 1:  # placements held dense matrices, not reflections
+        return "Fit the flow again, or load it with the version that wrote it."
     return "Upgrade mflows."
 
 
