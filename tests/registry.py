@@ -48,6 +48,7 @@ from mflows.charts import (
     conformal_stack,
     is_conformal,
     place,
+    placement_of,
     sphere_spline_stack,
     spline_coupling,
     spline_stack,
@@ -97,17 +98,24 @@ def disturbed(tree: T, scale: float = 0.2, seed: int = 0) -> T:
     return jax.tree.unflatten(structure, leaves)
 
 
-def placement(dim: int, seed: int = 0) -> Placement:
-    """A placement that shifts, scales every axis differently and rotates."""
+def placement(dim: int, seed: int = 0, *, plane_dim: int | None = None) -> Placement:
+    """A placement that shifts, scales axes differently and turns ``plane_dim`` of them, or all."""
     rng = np.random.default_rng(seed)
-    rotation = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
-    return Placement(rng.normal(size=dim), np.exp(0.3 * rng.normal(size=dim)), rotation)
+    columns = np.linalg.qr(rng.normal(size=(dim, dim)))[0][:, :plane_dim]
+    return Placement(rng.normal(size=dim), np.exp(0.3 * rng.normal(size=dim)), columns.T)
+
+
+def turn_of(placement: Placement) -> np.ndarray:
+    """The orthogonal matrix Q of a placement."""
+    vectors, factor = map(np.asarray, placement.reflections.tree)
+    return np.eye(*placement.shape) - vectors @ factor @ vectors.T
 
 
 def furnished(flow: mf.Flow, scale: float = 0.2, seed: int = 0) -> mf.Flow:
     """A flow as it could be after training: disturbed weights, placed on data."""
     flow = disturbed(flow, scale, seed)
-    chart = place(flow.chart, placement(flow.shape[0], seed))
+    plane_dim = placement_of(flow.chart).plane_dim
+    chart = place(flow.chart, placement(flow.shape[0], seed, plane_dim=plane_dim))
     return eqx.tree_at(lambda f: f.chart, flow, chart)
 
 
@@ -186,6 +194,8 @@ def conformal(dim: int) -> AbstractBijection:
 
 LAYERS: dict[str, Callable[[], AbstractBijection]] = {
     "placement": lambda: placement(3),
+    "placement on a plane": lambda: placement(5, plane_dim=2),
+    "placement without a plane": lambda: placement(3, plane_dim=0),
     "permutation": lambda: turned(3),
     "lu": lambda: disturbed(TriangularAffine(jnp.zeros(3), jnp.eye(3))),
     "coupling of affines": lambda: coupling(Affine()),
@@ -216,10 +226,10 @@ LAYERS: dict[str, Callable[[], AbstractBijection]] = {
 CHARTS: dict[str, Callable[[], Chart]] = {
     "pad": lambda: Pad(2, 5),
     "line in a plane": lambda: Pad(1, 2).then(placement(2)),
-    "plane in four dimensions": lambda: Pad(2, 4).then(placement(4)),
+    "plane in four dimensions": lambda: Pad(2, 4).then(placement(4, plane_dim=2)),
     "affine, n = D": lambda: BijectionChart(placement(3)),
     "affine couplings of space": lambda: BijectionChart(scanned()).then(placement(3)),
-    "curve in space": lambda: Pad(1, 3).then(scanned()).then(placement(3)),
+    "curve in space": lambda: Pad(1, 3).then(scanned()).then(placement(3, plane_dim=1)),
     "conditional spline surface": lambda: Pad(2, 3).then(stack(3, cond_dim=2)).then(placement(3)),
     "LU splines in five dimensions": lambda: Pad(3, 5).then(stack(5, linear=True)),
     "affine couplings": lambda: Pad(2, 3).then(scanned()).then(placement(3)),
@@ -313,7 +323,7 @@ def serves(volume: Volume, chart: Chart) -> bool:
 def m_flow(n: int, dim: int, **settings) -> mf.Flow:
     settings = {"chart_layers": 4, "latent_layers": 2, **SMALL, **settings}
     flow = furnished(mf.models.m_flow(key(7), (dim,), n, **settings))
-    latent = place(flow.latent, placement(n, seed=1))
+    latent = place(flow.latent, placement(n, seed=1, plane_dim=0))
     return eqx.tree_at(lambda f: f.latent, flow, latent)
 
 

@@ -13,7 +13,7 @@ from flowjax.bijections import Affine
 from flowjax.distributions import AbstractDistribution, StandardNormal, Transformed
 from paramax import unwrap
 from scipy.stats import multivariate_normal
-from tests.registry import CHARTS, FLOWS, condition_of, coupling, linear_flow, placement
+from tests.registry import CHARTS, FLOWS, condition_of, coupling, linear_flow, placement, turn_of
 
 import mflows as mf
 from mflows.batches import POINTS_AT_ONCE, _block
@@ -80,9 +80,9 @@ def test_the_sampled_density_of_a_free_decoder_integrates_to_one_over_decoded_po
 
 def test_a_linear_chart_of_a_normal_is_the_degenerate_gaussian():
     flow = linear_flow()
-    layer = placement(4)
-    mean, scale, rotation = (part.tree for part in (layer.mean, layer.scale, layer.rotation))
-    columns = (np.asarray(scale)[:, None] * np.asarray(rotation))[:, :2]
+    layer = placement(4, plane_dim=2)
+    mean, scale = layer.mean.tree, layer.scale.tree
+    columns = np.asarray(scale)[:, None] * turn_of(layer)[:, :2]
     x = np.asarray(flow.sample(jr.key(0), (20,)))
     oracle = multivariate_normal(np.asarray(mean), columns @ columns.T, allow_singular=True)
     np.testing.assert_allclose(flow.log_prob(x), oracle.logpdf(x), rtol=1e-8)
@@ -368,7 +368,7 @@ def test_the_exact_likelihood_reaches_every_trainable_leaf_and_no_frozen_one(nam
         assert np.isfinite(leaf).all(), path
         assert (np.abs(leaf) > 0).any(), path
     still = [leaf for leaf in jax.tree.leaves(frozen) if eqx.is_inexact_array(leaf)]
-    assert len(still) == 3 * placements  # mean, scale and rotation
+    assert len(still) == 4 * placements  # mean, scale and two of the reflections
     assert all((np.asarray(leaf) == 0).all() for leaf in still)
 
 

@@ -195,6 +195,13 @@ def test_a_newer_format_asks_for_an_upgrade(folder):
         mf.load(folder)
 
 
+def test_an_older_format_asks_to_fit_again(folder):
+    _edit(folder, format=1, mflows="0.1.0")
+    message = r"flow\.json has format 1, written .*, which reads format 2\. Fit the flow again"
+    with pytest.raises(LoadError, match=message):
+        mf.load(folder)
+
+
 @pytest.mark.parametrize("content", ["[]", "3", '"text"', "null", "{}", "\x00", "\ud7ff{"])
 def test_another_file_called_flow_json_is_refused(folder, content):
     (folder / "flow.json").write_text(content)

@@ -23,8 +23,8 @@ from mflows.flow import Flow
 from mflows.models import BUILDERS
 from mflows.version import __version__
 
-FORMAT = 1
-"""Version of the file format; files of a newer one are refused."""
+FORMAT = 2
+"""Version of the file format; files of another one are refused."""
 
 
 class LoadError(ValueError):
@@ -66,7 +66,7 @@ def load(folder: str | Path) -> Flow:
     """Read the flow that ``save`` wrote into ``folder``; its numbers are bit-identical.
 
     Raises:
-        LoadError: If a file is missing, truncated, edited, or written by a newer format.
+        LoadError: If a file is missing, truncated, edited, or of another format.
     """
     folder = Path(folder)
     for name in ("flow.json", "flow.safetensors"):
@@ -146,11 +146,17 @@ def _described(path: Path) -> dict:
     if version != FORMAT:
         raise LoadError(
             f"{path} has format {version}, written by mflows {described.get('mflows')}; this is "
-            f"mflows {__version__}, which reads format {FORMAT}. Upgrade mflows."
+            f"mflows {__version__}, which reads format {FORMAT}. {_remedy(version)}"
         )
     if checksum != _checksum(described):
         raise LoadError(f"{path} was edited after it was saved. Restore the original.")
     return described
+
+
+def _remedy(version) -> str:
+    if version == 1:  # placements held dense matrices, not reflections
+        return "Fit the flow again, or load it with the version that wrote it."
+    return "Upgrade mflows."
 
 
 def _checksum(described: dict) -> str:

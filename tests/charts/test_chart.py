@@ -33,7 +33,7 @@ def test_padding_appends_zeros_and_drops_them():
 
 def test_a_placement_of_data_scales_and_shifts():
     rotation = np.array([[0.0, -1.0], [1.0, 0.0]])
-    layer = Placement(np.array([10.0, 20.0]), np.array([2.0, 3.0]), rotation)
+    layer = Placement(np.array([10.0, 20.0]), np.array([2.0, 3.0]), rotation.T)
     np.testing.assert_allclose(layer.transform(jnp.array([1.0, 0.0])), [10.0, 23.0])
     np.testing.assert_allclose(layer.inverse(jnp.array([10.0, 23.0])), [1.0, 0.0], atol=1e-12)
 

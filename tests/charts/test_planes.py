@@ -44,14 +44,18 @@ def test_no_plane_serves_a_rolled_shape(name):
     assert choose_plane(jr.key(0), z, n).score > NO_PLANE
 
 
-@pytest.mark.parametrize(("points", "dim", "n"), [(10, 3, 2), (2, 2, 1), (50, 40, 14), (30, 5, 4)])
-def test_the_rotation_is_orthogonal_even_for_few_points(points, dim, n):
+@pytest.mark.parametrize(
+    ("points", "dim", "n"),
+    [(10, 3, 2), (2, 2, 1), (50, 40, 14), (30, 5, 4), (40, 60, 14), (10, 60, 14)],
+)
+def test_the_frame_is_orthonormal_even_for_few_points(points, dim, n):
     z = np.random.default_rng(2).normal(size=(points, dim))
-    rotation = choose_plane(jr.key(1), z, n, candidates=4, steps=5).rotation
-    np.testing.assert_allclose(rotation @ rotation.T, np.eye(dim), atol=1e-10)
+    frame = choose_plane(jr.key(1), z, n, candidates=4, steps=5).frame
+    assert frame.shape == (n, dim)
+    np.testing.assert_allclose(frame @ frame.T, np.eye(n), atol=1e-10)
 
 
 def test_the_plane_is_determined_by_the_key():
     z = np.random.default_rng(3).normal(size=(300, 4))
     first, again = (choose_plane(jr.key(5), z, 2, steps=10) for _ in range(2))
-    np.testing.assert_array_equal(first.rotation, again.rotation)
+    np.testing.assert_array_equal(first.frame, again.frame)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from flowjax.distributions import StandardNormal
 from scipy.stats import multivariate_normal
-from tests.registry import FLOWS, placement
+from tests.registry import FLOWS, placement, turn_of
 
 import mflows as mf
 from mflows.charts import BijectionChart
@@ -15,12 +15,8 @@ LINEAR = mf.Flow(BijectionChart(placement(3)), Thickened(StandardNormal((2,)), 3
 
 
 def _columns() -> tuple[np.ndarray, np.ndarray]:
-    mean, scale, rotation = (np.asarray(part.tree) for part in _parts(placement(3)))
-    return mean, scale[:, None] * rotation
-
-
-def _parts(layer):
-    return layer.mean, layer.scale, layer.rotation
+    layer = placement(3)
+    return np.asarray(layer.mean.tree), np.asarray(layer.scale.tree)[:, None] * turn_of(layer)
 
 
 def test_a_linear_one_is_a_flat_gaussian_and_its_sheet_a_degenerate_one():

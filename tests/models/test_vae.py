@@ -7,7 +7,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 from scipy.stats import multivariate_normal
-from tests.registry import FLOWS, placement
+from tests.registry import FLOWS, placement, turn_of
 
 import mflows as mf
 from mflows.charts import Unavailable, place
@@ -15,13 +15,14 @@ from mflows.data import Data
 from mflows.models import log_weight
 
 NOISE, N, DIM = 0.3, 2, 3
+PLACEMENT = placement(DIM, plane_dim=N)
 
 
 @pytest.fixture(scope="module")
 def flow() -> mf.Flow:
     """Decoder (u, 0), and the exact posterior N(z / (1 + s^2), s^2 / (1 + s^2)) as encoder."""
     flow = mf.models.vae(jr.key(0), (DIM,), N, noise=NOISE, width=4, blocks=1)
-    flow = eqx.tree_at(lambda f: f.chart, flow, place(flow.chart, placement(DIM)))
+    flow = eqx.tree_at(lambda f: f.chart, flow, place(flow.chart, PLACEMENT))
     scale = NOISE / np.sqrt(1 + NOISE**2)
 
     def networks(flow):
@@ -39,11 +40,10 @@ def flow() -> mf.Flow:
 
 @pytest.fixture(scope="module")
 def truth():
-    mean, scale, rotation = (
-        np.asarray(part.tree)
-        for part in (placement(DIM).mean, placement(DIM).scale, placement(DIM).rotation)
+    mean, columns = (
+        PLACEMENT.mean.tree,
+        np.asarray(PLACEMENT.scale.tree)[:, None] * turn_of(PLACEMENT),
     )
-    columns = scale[:, None] * rotation
     within = np.diag([1.0] * N + [0.0] * (DIM - N)) + NOISE**2 * np.eye(DIM)
     return multivariate_normal(mean, columns @ within @ columns.T)
 

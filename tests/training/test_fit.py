@@ -77,7 +77,7 @@ def test_a_flow_is_split_into_what_trains_and_the_rest_without_loss(trains):
     found = {jax.tree_util.keystr(p)[1:].split(".")[0] for p, _ in _leaves(parameters)}
     assert found == set(trains)
     assert all(eqx.is_inexact_array(leaf) for _, leaf in _leaves(parameters))
-    assert not any("rotation" in jax.tree_util.keystr(path) for path, _ in _leaves(parameters))
+    assert not any("reflections" in jax.tree_util.keystr(path) for path, _ in _leaves(parameters))
 
 
 def _leaves(tree):

@@ -146,7 +146,7 @@ def inflated_line(sigma: float, scale: float = 1.5) -> mf.Flow:
     """The exact density of a normal on a line in space with noise around it."""
     along = jnp.array([np.hypot(scale, sigma), sigma, sigma])
     rotation = np.linalg.qr(np.random.default_rng(0).normal(size=(3, 3)))[0]
-    layers = Chain([Affine(jnp.zeros(3), along), Placement(np.zeros(3), np.ones(3), rotation)])
+    layers = Chain([Affine(jnp.zeros(3), along), Placement(np.zeros(3), np.ones(3), rotation.T)])
     return mf.Flow(BijectionChart(layers), StandardNormal((3,)))
 
 

@@ -27,7 +27,7 @@ def small_flow() -> mf.Flow:
     """A curve in the plane, of affine couplings that are quick to compile."""
     layers = [coupling(Affine(), dim=2), turned(2), coupling(Affine(), dim=2), turned(2)]
     latent = Transformed(StandardNormal((1,)), Chain([Affine(jnp.zeros(1)), Placement.identity(1)]))
-    return mf.Flow(Pad(1, 2).then(Chain(layers)).then(Placement.identity(2)), latent)
+    return mf.Flow(Pad(1, 2).then(Chain(layers)).then(Placement.identity(2, 1)), latent)
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ def line(slope: float) -> mf.Flow:
     """u ~ N(slope theta, 1) on the axis of a plane."""
     shift = AdditiveCondition(Slope(jnp.asarray(slope)), (1,), (1,))
     latent = Transformed(StandardNormal((1,)), Chain([shift]))
-    return mf.Flow(Pad(1, 2).then(Placement.identity(2)), latent)
+    return mf.Flow(Pad(1, 2).then(Placement.identity(2, 1)), latent)
 
 
 def drawn(count: int, slope: float = 1.5, spread: float = 0.9, seed: int = 0) -> Data:

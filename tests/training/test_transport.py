@@ -60,7 +60,7 @@ def test_twenty_iterations_are_near_the_optimum():
 
 def test_a_line_moves_to_the_data_and_takes_their_width():
     line = Transformed(Normal(jnp.zeros(1), jnp.ones(1)), Affine(jnp.zeros(1), jnp.ones(1)))
-    chart = Pad(1, 2).then(Affine(jnp.zeros(2), jnp.ones(2))).then(Placement.identity(2))
+    chart = Pad(1, 2).then(Affine(jnp.zeros(2), jnp.ones(2))).then(Placement.identity(2, 1))
     data = np.array([[100.0, -5.0]]) + points(0, 400) * np.array([[20.0, 0.0]])
     data[:, 1] += 0.01 * (data[:, 0] - 100)
     recipe = mf.recipes.optimal_transport(15, batch_size=100, learning_rate=0.01)

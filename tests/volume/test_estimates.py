@@ -233,7 +233,7 @@ def test_batches_of_estimates_have_gradients_of_the_chart(chart, method):
 def test_lanczos_survives_an_isometric_chart():
     """All eigenvalues are equal, and the Krylov space has one dimension."""
     chart = Pad(4, 6).then(
-        Placement(np.zeros(6), np.ones(6), np.linalg.qr(np.ones((6, 6)) + np.eye(6))[0])
+        Placement(np.zeros(6), np.ones(6), np.linalg.qr(np.ones((6, 6)) + np.eye(6))[0].T)
     )
     found = Lanczos().estimate(chart, jnp.ones(4), key=jr.key(0))
     np.testing.assert_allclose(found.value, 0.0, atol=1e-9)

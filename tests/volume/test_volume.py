@@ -24,8 +24,8 @@ def stretched(n: int, dim: int, condition: float, seed: int = 0) -> tuple[Chart,
     values = np.concatenate([np.geomspace(1, 1 / condition, n), np.ones(dim - n)])
     inner = np.eye(dim)
     inner[:n, :n] = _rotation(n, seed)
-    outer = Placement(np.zeros(dim), np.ones(dim), _rotation(dim, seed + 100))
-    chart = Pad(n, dim).then(Chain([Placement(np.zeros(dim), values, inner), outer]))
+    outer = Placement(np.zeros(dim), np.ones(dim), _rotation(dim, seed + 100).T)
+    chart = Pad(n, dim).then(Chain([Placement(np.zeros(dim), values, inner.T), outer]))
     return chart, float(np.log(values[:n]).sum())
 
 
@@ -53,7 +53,7 @@ def test_in_single_precision_qr_survives_where_cholesky_of_the_gram_matrix_fails
 
 def test_the_scaling_of_data_is_not_the_sum_of_its_log_scales():
     """Behind a padding, log-volumes of layers do not add."""
-    chart = Pad(1, 2).then(Placement(np.zeros(2), np.array([3.0, 4.0]), _rotation(2, 0)))
+    chart = Pad(1, 2).then(Placement(np.zeros(2), np.array([3.0, 4.0]), _rotation(2, 0).T))
     direction = np.array([3.0, 4.0]) * _rotation(2, 0)[:, 0]
     expected = np.log(np.linalg.norm(direction))
     np.testing.assert_allclose(Auto().log_volume(chart, jnp.zeros(1)), expected, rtol=1e-12)

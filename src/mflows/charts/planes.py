@@ -1,7 +1,7 @@
 r"""Starting planes: the projection in which a manifold comes nearest to being a graph.
 
-A chart that starts at the identity keeps the first n coordinates of R z, so the rotation R should
-put a plane there on which the manifold is a graph. For coordinates u_i of points z_i, n numbers
+A chart that starts at the identity keeps n coordinates of a plane, which should be one over which
+the manifold is a graph. For coordinates u_i of points z_i, n numbers
 per point (a projection, or an embedding of another kind), the conflict is
 
     c(u) = Q_i( max_{j in N8(u_i)} |z_j - z_i| ) / Q_i( max_{j in N8(z_i)} |z_j - z_i| )
@@ -14,7 +14,8 @@ in many dimensions moves both parts alike.
 ``choose_plane`` tries principal planes, coordinate planes and random ones and refines the best by
 random steps. It searches on the mean over points and neighbours: smoother, and on a closed surface,
 where no plane serves, it is least where one sheet has few points, so that the seam comes to lie
-there.
+there. Points that do not span the space, as in many dimensions, are searched for a plane within
+their span.
 """
 
 from itertools import combinations
@@ -24,7 +25,7 @@ from typing import NamedTuple
 import jax.random as jr
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
-from scipy.linalg import null_space
+from scipy.spatial.distance import cdist
 from sklearn.neighbors import NearestNeighbors
 
 NO_PLANE = 3.0
@@ -47,20 +48,19 @@ class Plane(NamedTuple):
     """A starting plane.
 
     Args:
-        rotation: Orthogonal matrix, shape (D, D); its first n rows span the plane.
+        frame: Orthonormal rows that span the plane, shape (n, D).
         score: Conflict of the projection to the plane; above ``NO_PLANE``, no plane serves.
     """
 
-    rotation: Float[np.ndarray, "D D"]
+    frame: Float[np.ndarray, "n D"]
     score: float
 
 
-def _spread(z: np.ndarray, u: np.ndarray) -> np.ndarray:
-    """Measure distances in z of every point from its nearest neighbours in u, shape (N, 8)."""
+def _neighbours(u: np.ndarray) -> np.ndarray:
+    """Find the nearest neighbours of every point, shape (N, 8)."""
     count = min(NEIGHBOURS + 1, len(u))
     search = NearestNeighbors(n_neighbors=count, algorithm="kd_tree" if u.shape[1] < 5 else "brute")
-    near = search.fit(u).kneighbors(u, return_distance=False)
-    return np.linalg.norm(z[near[:, 1:]] - z[:, None], axis=-1)
+    return search.fit(u).kneighbors(u, return_distance=False)[:, 1:]
 
 
 def conflict(z: Float[np.ndarray, "N D"], u: Float[np.ndarray, "N n"]) -> float:
@@ -70,7 +70,10 @@ def conflict(z: Float[np.ndarray, "N D"], u: Float[np.ndarray, "N n"]) -> float:
         z: Standardised points, shape (N, D), a few thousand at most.
         u: Their coordinates, shape (N, n), for example ``z @ frame.T``.
     """
-    spread, unit = (np.quantile(_spread(z, v).max(1), QUANTILE) for v in (u, z))
+    spread, unit = (
+        np.quantile([np.linalg.norm(z[near] - at, axis=1).max() for near, at in ends], QUANTILE)
+        for ends in (zip(_neighbours(v), z, strict=True) for v in (u, z))
+    )
     return float(spread / max(unit, np.finfo(float).tiny))
 
 
@@ -80,28 +83,57 @@ def _orthonormal(rows: np.ndarray) -> np.ndarray:
     return left @ right
 
 
+def _principal_axes(z: np.ndarray) -> np.ndarray:
+    """Principal axes of centred points, no more than their span has dimensions, shape (r, D)."""
+    points, dim = z.shape
+    if dim <= points:
+        _, values, axes = np.linalg.svd(z, full_matrices=False)
+        return axes[values > np.finfo(float).eps * points * values[0]]
+    squares, vectors = np.linalg.eigh(z @ z.T)
+    kept = squares > np.finfo(float).eps * points * squares[-1]
+    return ((vectors[:, kept] / np.sqrt(squares[kept])).T @ z)[::-1]
+
+
 def _subsets(rng: np.random.Generator, axes: np.ndarray, n: int, count: int) -> list[np.ndarray]:
     """Planes spanned by n of the rows of ``axes``: all, or the first and random others."""
     if comb(len(axes), n) <= count:
         chosen = combinations(range(len(axes)), n)
     else:
         chosen = [range(n), *(rng.choice(len(axes), n, replace=False) for _ in range(count - 1))]
-    return [axes[list(rows)] for rows in chosen]
+    return [_orthonormal(axes[list(rows)]) for rows in chosen]
 
 
-def _refined(
-    rng: np.random.Generator, z: np.ndarray, frame: np.ndarray, mean: float, steps: int
-) -> tuple[np.ndarray, float]:
-    """Random steps that shrink while they fail, kept where the mean spread falls."""
-    size = 0.5
-    for _ in range(steps):
-        noise = rng.normal(size=frame.shape) / np.sqrt(frame.shape[1])
-        trial = _orthonormal(frame + size * noise)
-        value = _spread(z, z @ trial.T).mean()
-        size *= 1.5 if value < mean else 0.93
-        if value < mean:
-            frame, mean = trial, value
-    return frame, mean
+class _Searched(NamedTuple):
+    """Points, shape (N, D), the distances between them, shape (N, N), and a source of steps."""
+
+    rng: np.random.Generator
+    z: np.ndarray
+    apart: np.ndarray
+
+    def mean(self, frame: np.ndarray) -> float:
+        """Mean distance between neighbours in a plane."""
+        return float(np.take_along_axis(self.apart, _neighbours(self.z @ frame.T), axis=1).mean())
+
+    def refined(self, frame: np.ndarray, mean: float, steps: int) -> tuple[np.ndarray, float]:
+        """Random steps that shrink while they fail, kept where the mean falls."""
+        size = 0.5
+        for _ in range(steps):
+            noise = self.rng.normal(size=frame.shape) / np.sqrt(frame.shape[1])
+            trial = _orthonormal(frame + size * noise)
+            value = self.mean(trial)
+            size *= 1.5 if value < mean else 0.93
+            if value < mean:
+                frame, mean = trial, value
+        return frame, mean
+
+    def best(self, frames: list[np.ndarray], steps: int) -> np.ndarray:
+        """Choose among the planes, the first of them refined."""
+        tried = [(frame, self.mean(frame)) for frame in frames]
+        tried.sort(key=lambda pair: pair[1])
+        tried += [self.refined(*pair, steps) for pair in tried[:STARTS]]
+        least = min(mean for _, mean in tried)
+        good = [frame for frame, mean in tried if mean <= TOLERANCE * least]
+        return max(good, key=lambda rows: np.var(self.z @ rows.T, axis=0).sum())
 
 
 def choose_plane(
@@ -127,19 +159,22 @@ def choose_plane(
         steps: Number of random steps that refine each of the best three planes.
     """
     rng = np.random.default_rng(np.asarray(jr.key_data(key)).ravel())
-    scored = np.asarray(z, float)[rng.permutation(len(z))[: 3 * points]]
-    z, dim = scored[:points], scored.shape[1]
-    principal = np.linalg.svd(scored - scored.mean(0), full_matrices=scored.shape[0] < dim)[2]
+    scored = np.asarray(z[rng.permutation(len(z))[: 3 * points]], float)
+    dim, centred = scored.shape[1], scored - scored.mean(0)
+    axes = _principal_axes(centred)
+    if len(axes) <= n:  # some plane holds all points
+        frame = np.linalg.qr(np.vstack((axes, rng.normal(size=(n - len(axes), dim)))).T)[0].T
+        return Plane(frame, conflict(scored, scored @ frame.T))
+    if len(axes) == dim:
+        principal, coordinate = axes, np.eye(dim)
+    else:  # within the span all distances are the same, and there is less to search
+        principal, coordinate, scored = np.eye(len(axes)), axes.T, centred @ axes.T
+    searched = _Searched(rng, scored[:points], cdist(scored[:points], scored[:points]))
     frames = [
         *_subsets(rng, principal, n, candidates),
-        *_subsets(rng, np.eye(dim), n, candidates),
-        *(_orthonormal(rng.normal(size=(n, dim))) for _ in range(candidates)),
+        *map(_orthonormal, _subsets(rng, coordinate, n, candidates)),
+        *(_orthonormal(rng.normal(size=(n, len(axes)))) for _ in range(candidates)),
     ]
-    tried = [(frame, _spread(z, z @ frame.T).mean()) for frame in frames]
-    tried.sort(key=lambda pair: pair[1])
-    tried += [_refined(rng, z, *pair, steps) for pair in tried[:STARTS]]
-    least = min(mean for _, mean in tried)
-    good = [frame for frame, mean in tried if mean <= TOLERANCE * least]
-    frame = max(good, key=lambda rows: np.var(z @ rows.T, axis=0).sum())
-    rotation = np.concatenate([frame, null_space(frame).T])
-    return Plane(rotation, conflict(scored, scored @ frame.T))
+    frame = searched.best(frames, steps)
+    score = conflict(scored, scored @ frame.T)
+    return Plane(frame if len(axes) == dim else _orthonormal(frame @ axes), score)

@@ -1,5 +1,6 @@
 """`Data`: points, the condition of each, and the names of both."""
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
@@ -94,7 +95,7 @@ class Data:
                 )
             check_finite("joint_score", joint_score, condition_names)
         every = names + condition_names
-        repeated = [name for name in dict.fromkeys(every) if every.count(name) > 1]
+        repeated = [name for name, times in Counter(every).items() if times > 1]
         if repeated:
             raise DataError(f"Expected every column once; got twice or more: {listed(repeated)}.")
         fields = {"x": x, "condition": condition, "names": names, "joint_score": joint_score}

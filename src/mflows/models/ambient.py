@@ -105,9 +105,9 @@ def pie(
     cond_dim = size(cond_shape)
     chart_cond = cond_dim if conditional_chart else None
     stack = spline_stack(chart_key, dim, cond_dim=chart_cond, layers=chart_layers, **settings)
-    chart = BijectionChart(stack).then(Placement.identity(dim))
     along = spline_flow(latent_key, latent_dim, cond_dim, layers=latent_layers, **settings)
-    return Flow(chart, Thickened(along, dim, noise=noise))
+    latent = Thickened(along, dim, noise=noise)
+    return Flow(BijectionChart(stack).then(Placement.identity(dim, latent_dim)), latent)
 
 
 def on_manifold(flow: Flow) -> Flow:

@@ -124,4 +124,4 @@ def _coded(
     generator = Generator(SkipMLP(decoder_key, latent_dim, dim, **given))
     chart = Encoded(generator, SkipMLP(encoder_key, dim, latent_dim, **given))
     latent = spline_flow(latent_key, latent_dim, cond_dim, width=width, **settings)
-    return Flow(chart.then(Placement.identity(dim)), latent)
+    return Flow(chart.then(Placement.identity(dim, latent_dim)), latent)

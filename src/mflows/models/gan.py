@@ -46,4 +46,4 @@ def gan(
         generator_key, latent_dim, dim, cond_size=size(cond_shape), width=width, blocks=blocks
     )
     chart = Inverted(Generator(network), starts_key, starts=starts)
-    return Flow(chart.then(Placement.identity(dim)), StandardNormal((latent_dim,)))
+    return Flow(chart.then(Placement.identity(dim, latent_dim)), StandardNormal((latent_dim,)))

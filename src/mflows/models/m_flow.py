@@ -61,7 +61,7 @@ def m_flow(
         **settings,
     )
     latent = spline_flow(latent_key, latent_dim, cond_dim, layers=latent_layers, **settings)
-    return Flow(chart.then(Placement.identity(dim)), latent)
+    return Flow(chart.then(Placement.identity(dim, latent_dim)), latent)
 
 
 @remembered
@@ -124,7 +124,7 @@ def me_flow(
         blocks=encoder_blocks,
     )
     latent = spline_flow(latent_key, latent_dim, cond_dim, layers=latent_layers, **settings)
-    return Flow(Encoded(decoder, encoder).then(Placement.identity(dim)), latent)
+    return Flow(Encoded(decoder, encoder).then(Placement.identity(dim, latent_dim)), latent)
 
 
 def _padded(

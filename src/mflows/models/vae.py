@@ -62,9 +62,8 @@ def vae(
     generator = Generator(SkipMLP(decoder_key, latent_dim, dim, **given))
     encoder = GaussianEncoder(encoder_key, dim, latent_dim, **given)
     chart = Encoded(NoisyGenerator(generator, noise=noise), encoder)
-    return Flow(
-        chart.then(Placement.identity(dim)), StandardNormal((latent_dim,)), Intractable(REASON)
-    )
+    placement = Placement.identity(dim, min(latent_dim, dim))
+    return Flow(chart.then(placement), StandardNormal((latent_dim,)), Intractable(REASON))
 
 
 def log_weight(flow: Flow, x: Array, condition: Array | None, key: PRNGKeyArray) -> Scalar:

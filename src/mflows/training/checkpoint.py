@@ -12,7 +12,7 @@ from jaxtyping import PyTree
 from mflows.data import write_atomically
 from mflows.saving import LoadError, arrays, fill
 
-FORMAT = "1"
+FORMAT = "2"
 
 
 class Checkpoint(NamedTuple):

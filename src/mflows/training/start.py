@@ -24,7 +24,6 @@ from paramax import unwrap
 from mflows.charts import Placement, is_padded, place, placement_of
 from mflows.charts.planes import NO_PLANE, choose_plane, conflict
 from mflows.flow import Flow
-from mflows.latents import Thickened
 from mflows.models import rebuild
 from mflows.training.loop import initial_state, players, run_epoch
 from mflows.training.objectives import Regression
@@ -48,23 +47,23 @@ POINTS = 2000
 
 def place_chart(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
     """Centre and scale the chart on the data and turn it to the best starting plane."""
-    if placement_of(flow.chart) is None:
+    old = placement_of(flow.chart)
+    if old is None:
         return flow
-    placement = _standardisation(np.asarray(batch.x))
-    sheet = flow.latent.latent_dim if isinstance(flow.latent, Thickened) else flow.latent_dim
-    if sheet < flow.shape[0]:
-        scaled = (np.asarray(batch.x) - placement.mean.tree) / placement.scale.tree
-        plane = choose_plane(key, np.asarray(scaled), sheet)
-        placement = _turned(placement, plane.rotation)
+    placement = _standardisation(old, np.asarray(batch.x))
+    if 0 < old.plane_dim < flow.shape[0]:
+        plane = choose_plane(key, _standardised(placement, batch.x), old.plane_dim)
+        placement = _turned(placement, plane.frame)
     return _placed(flow, "chart", placement)
 
 
 def place_latent(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
     """Centre and scale the latent density on the encoded data."""
-    if placement_of(flow.latent) is None:
+    old = placement_of(flow.latent)
+    if old is None:
         return flow
     u = np.asarray(flow.encode(batch.x, batch.condition))
-    return _placed(flow, "latent", _standardisation(u))
+    return _placed(flow, "latent", _standardisation(old, u))
 
 
 def is_flat(flow: Flow, batch: Batch) -> bool:
@@ -82,7 +81,7 @@ def unroll(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
     supervised, placement = _unrolled(flow, batch), placement_of(flow.chart)
     if supervised is None or placement is None:
         return flow
-    z = np.asarray(_scaled(flow, supervised.x))
+    z = _standardised(placement, supervised.x)
     placement = _turned(placement, turn_towards(z, np.asarray(supervised.u)))
     best, least = flow, np.inf
     for attempt in range(CANDIDATES):
@@ -160,17 +159,22 @@ def _scaled(flow: Flow, x):
     return jax.vmap(unwrap(placement_of(flow.chart)).inverse)(jnp.asarray(x))
 
 
-def _standardisation(x: np.ndarray) -> Placement:
+def _standardised(placement: Placement, x) -> np.ndarray:
+    """Data of mean zero and comparable scales, not yet turned."""
+    return np.asarray((x - placement.mean.tree) / placement.scale.tree)
+
+
+def _standardisation(old: Placement, x: np.ndarray) -> Placement:
+    """The placement of the data, of the form of the one that it replaces, on the first axes."""
     mean, scale = (moment(0, dtype=np.float64) for moment in (x.mean, x.std))
     resolved = np.finfo(x.dtype)
     varies = scale > np.maximum(resolved.eps * np.abs(mean), resolved.tiny)
-    return Placement(mean, np.where(varies, scale, 1.0), np.eye(x.shape[1]))
+    return Placement(mean, np.where(varies, scale, 1.0), np.eye(old.plane_dim, x.shape[1]))
 
 
-def _turned(placement: Placement, rotation: np.ndarray) -> Placement:
-    """A placement whose first axes are the first rows of ``rotation`` in its own coordinates."""
-    inner = np.asarray(placement.rotation.tree)
-    return Placement(placement.mean.tree, placement.scale.tree, inner @ rotation.T)
+def _turned(placement: Placement, plane: np.ndarray) -> Placement:
+    """A placement on another plane of the standardised data."""
+    return Placement(placement.mean.tree, placement.scale.tree, plane)
 
 
 def _placed(flow: Flow, part: str, placement: Placement) -> Flow:

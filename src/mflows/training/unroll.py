@@ -111,8 +111,9 @@ def unrolls(plane: float, embedding: float) -> bool:
     return embedding < GAIN * plane
 
 
-def turn_towards(z: Float[np.ndarray, "M D"], u: Float[np.ndarray, "M n"]) -> np.ndarray:
-    """Orthogonal matrix R, shape (D, D), for which the first n axes of R z agree best with u."""
-    n = u.shape[1]
-    left, _, right = np.linalg.svd((z - z.mean(0)).T @ u)
-    return np.concatenate([(left[:, :n] @ right).T, left[:, n:].T])
+def turn_towards(
+    z: Float[np.ndarray, "M D"], u: Float[np.ndarray, "M n"]
+) -> Float[np.ndarray, "n D"]:
+    """Orthonormal rows F for which the coordinates F z agree best with u."""
+    left, _, right = np.linalg.svd((z - z.mean(0)).T @ u, full_matrices=False)
+    return (left @ right).T
