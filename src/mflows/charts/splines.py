@@ -130,6 +130,16 @@ def permutations(key: PRNGKeyArray, dim: int, layers: int) -> jnp.ndarray:
     return jnp.stack(rows)
 
 
+def permute(order: jnp.ndarray) -> Permute:
+    """FlowJAX's permutation by an order that is one.
+
+    Its constructor asks the host whether it is, and JAX keeps no such program on disk.
+    """
+    unchecked = eqx.filter_eval_shape(Permute, order)
+    fields = (order,), (jnp.argsort(order),)
+    return eqx.tree_at(lambda p: (p.permutation, p.inverse_permutation), unchecked, fields)
+
+
 def spline_stack(
     key: PRNGKeyArray,
     dim: int,
@@ -162,7 +172,7 @@ def spline_stack(
         moved = spline_coupling(
             key, dim, cond_dim=cond_dim, bins=bins, interval=interval, width=width, blocks=blocks
         )
-        permuted = Sandwich(moved, Permute(order))
+        permuted = Sandwich(moved, permute(order))
         if not linear:
             return permuted
         eye = jnp.eye(dim)
