@@ -10,6 +10,7 @@ layer of f leaves these where they are, f^-1 need not evaluate it.
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from flowjax.bijections import AbstractBijection, Chain, Scan
 from jaxtyping import Array, Float
 
@@ -35,6 +36,22 @@ class Stack(Scan):
 
     def inverse(self, y, condition=None):
         return _inverse(self.bijection, y, condition)
+
+    # FlowJAX's start from the integer 0: JAX then traces every layer twice, to learn its type.
+
+    def transform_and_log_det(self, x, condition=None):
+        def further(layer, carry):
+            y, log_det = layer.transform_and_log_det(carry[0], condition)
+            return y, carry[1] + log_det
+
+        return _scanned(further, self.bijection, (x, jnp.zeros((), x.dtype)))
+
+    def inverse_and_log_det(self, y, condition=None):
+        def further(layer, carry):
+            x, log_det = layer.inverse_and_log_det(carry[0], condition)
+            return x, carry[1] + log_det
+
+        return _scanned(further, self.bijection, (y, jnp.zeros((), y.dtype)), reverse=True)
 
 
 def transformed(bijection: AbstractBijection, x: Array, condition: Array | None) -> Array:
