@@ -25,7 +25,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 from scipy.linalg import null_space
-from sklearn.neighbors import NearestNeighbors
+from scipy.spatial import KDTree
 
 NO_PLANE = 3.0
 """Conflict above which no plane serves.
@@ -55,11 +55,19 @@ class Plane(NamedTuple):
     score: float
 
 
+def _nearest(u: np.ndarray, count: int) -> np.ndarray:
+    """Indices of the nearest points of every point, itself the first, shape (N, count)."""
+    if u.shape[1] < 5:
+        return np.asarray(KDTree(u).query(u, count)[1]).reshape(len(u), count)
+    from sklearn.neighbors import NearestNeighbors  # imports pandas: slow, and only needed here
+
+    search = NearestNeighbors(n_neighbors=count, algorithm="brute")
+    return search.fit(u).kneighbors(u, return_distance=False)
+
+
 def _spread(z: np.ndarray, u: np.ndarray) -> np.ndarray:
     """Measure distances in z of every point from its nearest neighbours in u, shape (N, 8)."""
-    count = min(NEIGHBOURS + 1, len(u))
-    search = NearestNeighbors(n_neighbors=count, algorithm="kd_tree" if u.shape[1] < 5 else "brute")
-    near = search.fit(u).kneighbors(u, return_distance=False)
+    near = _nearest(u, min(NEIGHBOURS + 1, len(u)))
     return np.linalg.norm(z[near[:, 1:]] - z[:, None], axis=-1)
 
 
