@@ -8,6 +8,8 @@ With  g(u) = f(u, 0)  an encoder wants only the first n coordinates of f^-1(x). 
 layer of f leaves these where they are, f^-1 need not evaluate it.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -84,7 +86,7 @@ def _inverse(layers: AbstractBijection, y: Array, condition: Array | None) -> Ar
     return _scanned(lambda layer, y: layer.inverse(y, condition), layers, y, reverse=True)
 
 
-def _scanned(function, layers: AbstractBijection, x: Array, *, reverse: bool = False) -> Array:
+def _scanned(function, layers: AbstractBijection, x: Any, *, reverse: bool = False) -> Any:
     arrays, static = eqx.partition(layers, eqx.is_array)
 
     def step(x, arrays):
