@@ -1,10 +1,13 @@
 """How long until a recipe has made its first step, cold and from the persistent cache?
 
-    python benchmarks/compile_latency.py
+    python benchmarks/compile_latency.py [SYSTEM ...]
 
-Every recipe at (D, n) = (3, 2) and batch 100 in a fresh process: ``mf.fit`` for one epoch of one
-step per phase, with start and validation, first with an empty compilation cache and then with the
-one it left. The time of importing what that needs, JAX included, is told apart.
+Every recipe at (D, n) = (3, 2) and batch 100 in a fresh process on one core: building the flow, and
+``mf.fit`` for one epoch of one step per phase, with start and validation, first with an empty
+compilation cache and then with the one it left. Of the fit, the starts of its phases (NumPy's
+search for a plane, and encoding the data) are told apart. Seconds of the process (CPU) and of the
+clock: on a busy machine believe the first. The time of importing what that needs, JAX included, is
+told apart.
 """
 
 import json
@@ -13,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 from rich.table import Table
@@ -35,28 +39,62 @@ SYSTEMS = (
 
 CHILD = """
 import sys, time, json
-started = time.perf_counter()
+class Stopwatch:
+    def __init__(self):
+        self.cpu, self.wall = time.process_time(), time.perf_counter()
+    def read(self):
+        return time.process_time() - self.cpu, time.perf_counter() - self.wall
+watch = Stopwatch()
 import mflows as mf
 from mflows.runs import Config, check_system
 from mflows.data import Data
 mf.fit, mf.models, mf.recipes  # parts are imported at their first use
-imported = time.perf_counter() - started
+spans = {"import": watch.read()}
 import numpy as np
+from mflows.training import phase
 rng = np.random.default_rng(0)
 z = rng.normal(size=(120, 2))
 data = Data(np.column_stack([z, 0.3 * (z**2).sum(1)]).astype(np.float32))
 system = check_system(sys.argv[1])
 n = None if system.model == "af" else 2
 config = Config("none", latent_dim=n, model=system.model, recipe=system.recipe, epochs=3)
+watch = Stopwatch()
 flow, phases, key = config.resolved(100).setup(data)
-started = time.perf_counter()
+spans["build"] = watch.read()
+starting = []
+def timed(start):
+    def started(*arguments):
+        watch = Stopwatch()
+        flow = start(*arguments)
+        starting.append(watch.read())
+        return flow
+    return started
+def watched(part):
+    if isinstance(part, phase.Alternate):
+        return replace(part, phases=tuple(map(watched, part.phases)))
+    return part if part.start is None else replace(part, start=timed(part.start))
+from dataclasses import replace
+phases = [watched(part) for part in phases]
+watch = Stopwatch()
 mf.fit(key, flow, data, phases, validation=1 / 6, progress=False)
-print(json.dumps([imported, time.perf_counter() - started]))
+spans["fit"] = watch.read()
+spans["start"] = tuple(map(sum, zip((0, 0), *starting)))
+print(json.dumps(spans))
 """
 
 
-def seconds(system: str, cache: Path) -> tuple[float, float]:
-    """Of importing, and of the first steps, in a fresh process."""
+class Seconds(NamedTuple):
+    """Of the process and of the clock."""
+
+    cpu: float
+    wall: float
+
+    def __str__(self):
+        return f"{self.cpu:.2f} ({self.wall:.2f})"
+
+
+def seconds(system: str, cache: Path) -> dict[str, Seconds]:
+    """Of importing, building, the fit and the starts in it, in a fresh process."""
     environment = os.environ | {
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
@@ -69,21 +107,27 @@ def seconds(system: str, cache: Path) -> tuple[float, float]:
         text=True,
         check=True,
     )
-    return tuple(json.loads(done.stdout.splitlines()[-1]))
+    spans = json.loads(done.stdout.splitlines()[-1])
+    return {name: Seconds(*span) for name, span in spans.items()}
 
 
 def main() -> None:
     """Measure and print."""
-    table = Table("system:recipe", "cold, s", "cached, s", title_justify="left")
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    table = Table("system:recipe", title="CPU (wall) seconds", title_justify="left")
+    for span in ("build", "fit", "of it start"):
+        for state in ("cold", "cached"):
+            table.add_column(f"{span}, {state}")
     imports = []
-    for system in SYSTEMS:
+    for system in sys.argv[1:] or SYSTEMS:
         with tempfile.TemporaryDirectory() as folder:
-            (first, cold), (second, cached) = (seconds(system, Path(folder)) for _ in range(2))
-        imports += [first, second]
-        table.add_row(system, f"{cold:.2f}", f"{cached:.2f}")
+            both = [seconds(system, Path(folder)) for _ in range(2)]
+        imports += [each["import"] for each in both]
+        cells = [each[span] for span in ("build", "fit", "start") for each in both]
+        table.add_row(system, *map(str, cells))
     console = Console()
     console.print(table)
-    console.print(f"imports: {sorted(imports)[len(imports) // 2]:.2f} s (median)")
+    console.print(f"imports: {sorted(imports)[len(imports) // 2]} s (median)")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,17 @@
 """The Jacobian of a permutation is not its transpose: exact likelihoods with turning layers."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
 import pytest
+from flowjax.bijections import Permute
 from tests.registry import CHARTS, scanned, turned
 
 from mflows.charts import Pad, pushforward
+from mflows.charts.circular import circular_spline_stack
+from mflows.charts.splines import permute, spline_stack
 from mflows.volume import Complement, Exact
 
 
@@ -43,3 +48,14 @@ def test_permutations_between_layers_that_are_not_undone_have_exact_volumes():
     expected = 0.5 * np.linalg.slogdet(jacobian.T @ jacobian)[1]
     for volume in (Exact(), Complement()):
         np.testing.assert_allclose(volume.log_volume(chart, u), expected, rtol=1e-9)
+
+
+def test_a_permutation_is_that_of_flowjax():
+    order = jnp.array([2, 0, 3, 1])
+    assert eqx.tree_equal(permute(order), Permute(order))
+
+
+@pytest.mark.parametrize("stack", [spline_stack, circular_spline_stack])
+def test_building_a_stack_does_not_call_the_host(stack):
+    jaxpr, *_ = eqx.filter_make_jaxpr(stack)(jr.key(0), 3)
+    assert "callback" not in str(jaxpr)  # JAX keeps no such program on disk

@@ -25,8 +25,8 @@ from typing import NamedTuple
 import jax.random as jr
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
+from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
-from sklearn.neighbors import NearestNeighbors
 
 NO_PLANE = 3.0
 """Conflict above which no plane serves.
@@ -59,7 +59,11 @@ class Plane(NamedTuple):
 def _neighbours(u: np.ndarray) -> np.ndarray:
     """Find the nearest neighbours of every point, shape (N, 8)."""
     count = min(NEIGHBOURS + 1, len(u))
-    search = NearestNeighbors(n_neighbors=count, algorithm="kd_tree" if u.shape[1] < 5 else "brute")
+    if u.shape[1] < 5:
+        return np.asarray(KDTree(u).query(u, count)[1]).reshape(len(u), count)[:, 1:]
+    from sklearn.neighbors import NearestNeighbors  # imports pandas: slow, and only needed here
+
+    search = NearestNeighbors(n_neighbors=count, algorithm="brute")
     return search.fit(u).kneighbors(u, return_distance=False)[:, 1:]
 
 

@@ -27,13 +27,13 @@ from flowjax.bijections import (
     Coupling,
     Permute,
     Sandwich,
-    Scan,
     TriangularAffine,
 )
 from flowjax.utils import get_ravelled_pytree_constructor
 from jaxtyping import Array, PRNGKeyArray
 
 from mflows.charts.rational_quadratic import RationalQuadraticSpline
+from mflows.charts.stack import Stack
 from mflows.nets import AngularMLP, ResidualMLP
 
 IDENTITY_SCALE = 0.01
@@ -135,6 +135,16 @@ def permutations(key: PRNGKeyArray, dim: int, layers: int) -> jnp.ndarray:
     return jnp.stack(rows)
 
 
+def permute(order: jnp.ndarray) -> Permute:
+    """FlowJAX's permutation by an order that is one.
+
+    Its constructor asks the host whether it is, and JAX keeps no such program on disk.
+    """
+    unchecked = eqx.filter_eval_shape(Permute, order)
+    fields = (order,), (jnp.argsort(order),)
+    return eqx.tree_at(lambda p: (p.permutation, p.inverse_permutation), unchecked, fields)
+
+
 def spline_stack(
     key: PRNGKeyArray,
     dim: int,
@@ -167,7 +177,7 @@ def spline_stack(
         moved = spline_coupling(
             key, dim, cond_dim=cond_dim, bins=bins, interval=interval, width=width, blocks=blocks
         )
-        permuted = Sandwich(moved, Permute(order))
+        permuted = Sandwich(moved, permute(order))
         if not linear:
             return permuted
         eye = jnp.eye(dim)
@@ -175,4 +185,6 @@ def spline_stack(
         return Chain([*lu, permuted])
 
     orders = permutations(keys[-1], dim, layers)
-    return Scan(eqx.filter_vmap(layer)(keys[:-1], orders))
+    # The first layer moves the last coordinates; after an LU map it changes the others too.
+    kept = 0 if linear else dim - step(dim)
+    return Stack(eqx.filter_vmap(layer)(keys[:-1], orders), kept=kept)

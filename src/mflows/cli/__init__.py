@@ -5,6 +5,7 @@ Commands are thin and import what they need when they run, so that ``--help`` an
 
 import typer
 
+from mflows.cli.compiled import keep_compiled
 from mflows.cli.data import data
 from mflows.cli.errors import OneLineErrors
 from mflows.cli.experiment import experiment
@@ -58,6 +59,7 @@ def _options(
 
 def main() -> None:
     """Run the command line; the entry point of the program ``mflows``."""
+    keep_compiled()
     app(prog_name="mflows")
 
 

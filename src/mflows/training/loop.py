@@ -123,7 +123,10 @@ def run_epoch(
     keys = [jr.fold_in(key, epoch * rows.blocks + block) for block in range(rows.blocks)]
     losses = list(done)
     for block, block_key in zip(rows.epoch(keys[0], len(done)), keys[len(done) :], strict=True):
-        state, loss = _run_block(state, frozen, phase, total_steps, block, block_key, devices)
+        order, step_keys = _drawn(block_key, block.x.shape[0], phase.batch_size)
+        state, loss = _run_block(
+            state, frozen, phase, total_steps, block, order, step_keys, devices
+        )
         losses.append(float(loss))  # waits, so that no more than two blocks are in memory
         if after_block is not None:
             after_block(state, losses)
@@ -136,6 +139,13 @@ def _validates(phase: Phase) -> bool:
     return hasattr(phase.objective, "validate")
 
 
+@partial(jax.jit, static_argnums=(1, 2))
+def _drawn(key: PRNGKeyArray, points: int, size: int) -> tuple[Array, PRNGKeyArray]:
+    """A random order of the points, and a key for every batch; compiled once for all phases."""
+    order_key, step_key, _ = jr.split(key, 3)
+    return jr.permutation(order_key, points), jr.split(step_key, points // size)
+
+
 @eqx.filter_jit
 def _run_block(
     state: State,
@@ -143,12 +153,12 @@ def _run_block(
     phase: Phase,
     total_steps: int,
     block: Block,
-    key: PRNGKeyArray,
+    order: Array,
+    keys: PRNGKeyArray,
     devices: Devices,
 ) -> tuple[State, Scalar]:
-    """Steps through the batches of a block, in random order; their mean loss."""
+    """Steps through the batches of a block, in the given order; their mean loss."""
     update = optimizer(phase, total_steps).update
-    order_key, step_key, _ = jr.split(key, 3)
     loss = _loss(frozen, phase)
 
     def step(carry, inputs):
@@ -159,8 +169,7 @@ def _run_block(
         updates, moments = update(gradient, moments, parameters)
         return (eqx.apply_updates(parameters, updates), moments), value
 
-    batches = _batches(block, phase.batch_size, jr.permutation(order_key, block.x.shape[0]))
-    keys = jr.split(step_key, batches.x.shape[0])
+    batches = _batches(block, phase.batch_size, order)
     (parameters, moments), values = jax.lax.scan(
         step, (state.parameters, state.optimizer), (batches, keys)
     )

@@ -1,0 +1,17 @@
+"""What importing costs: no library of plots, tables or physics comes along unasked."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = "matplotlib plotly polars pandas h5py arviz blackjax ott diffrax sklearn tensorboardX torch"
+
+
+@pytest.mark.parametrize(
+    "used", ["mflows", "mflows.fit, mflows.models, mflows.recipes, mflows.load, mflows.Flow"]
+)
+def test_only_what_is_used_is_imported(used):
+    code = f"import mflows, sys; {used}; print(*set({HEAVY.split()}) & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert not done.stdout.split()
