@@ -5,6 +5,7 @@ so that shapes and conditions are checked, and points are cut into blocks, in on
 """
 
 import math
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -88,18 +89,31 @@ def _mapped(flow, method: str, arguments: tuple[Array, *tuple[Array | None, ...]
     size = min(_at_once(flow), 1 << max(count - 1, 0).bit_length())
     blocks = max(-(-count // size), 1)
 
-    def in_blocks(leaf):
-        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
-            return jr.wrap_key_data(in_blocks(jr.key_data(leaf)), impl=jr.key_impl(leaf))
-        padding = [(0, blocks * size - count)] + [(0, 0)] * (leaf.ndim - 1)
-        return jnp.pad(leaf, padding).reshape(blocks, size, *leaf.shape[1:])
-
-    arguments = jax.tree.map(in_blocks, arguments)
     done = [
-        _block(flow, method, jax.tree.map(lambda leaf, i=i: leaf[i], arguments))
+        _block(flow, method, block) for block in _cut(arguments, size=size, blocks=blocks)
+    ]
+    return _joined(done, count=count)
+
+
+@partial(jax.jit, static_argnames=("size", "blocks"))
+def _cut(arguments, size: int, blocks: int) -> list:
+    """Blocks of ``size`` points, the last one filled up with zeros; one dispatch for all."""
+
+    def filled(leaf):
+        if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+            return jr.wrap_key_data(filled(jr.key_data(leaf)), impl=jr.key_impl(leaf))
+        return jnp.pad(leaf, [(0, blocks * size - len(leaf))] + [(0, 0)] * (leaf.ndim - 1))
+
+    whole = jax.tree.map(filled, arguments)
+    return [
+        jax.tree.map(lambda leaf, i=i: leaf[i * size : (i + 1) * size], whole)
         for i in range(blocks)
     ]
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *done)
+
+
+@partial(jax.jit, static_argnames="count")
+def _joined(blocks: list, count: int):
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *blocks)
 
 
 def _at_once(flow) -> int:
