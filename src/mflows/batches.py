@@ -89,9 +89,7 @@ def _mapped(flow, method: str, arguments: tuple[Array, *tuple[Array | None, ...]
     size = min(_at_once(flow), 1 << max(count - 1, 0).bit_length())
     blocks = max(-(-count // size), 1)
 
-    done = [
-        _block(flow, method, block) for block in _cut(arguments, size=size, blocks=blocks)
-    ]
+    done = [_block(flow, method, block) for block in _cut(arguments, size=size, blocks=blocks)]
     return _joined(done, count=count)
 
 

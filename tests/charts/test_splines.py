@@ -13,7 +13,7 @@ from hypothesis import example, given
 from paramax import unwrap
 from tests.registry import SMALL, disturbed, key
 
-from mflows.charts import BijectionChart, spline_coupling, spline_stack
+from mflows.charts import BijectionChart, Pad, spline_coupling, spline_stack
 from mflows.charts.splines import permutations, transformer
 
 INTERVAL = SMALL["interval"]
@@ -45,6 +45,27 @@ def test_a_stack_starts_at_the_identity_whatever_its_permutations(linear):
     x = jnp.array([0.5, -1.0, 2.0])
     np.testing.assert_allclose(layers.transform(x), x, atol=0.05)
     assert not np.allclose(layers.transform(x), x, atol=1e-6)
+
+
+@pytest.mark.parametrize("linear", [False, True])
+def test_a_stack_without_log_determinants_is_the_same_map(linear):
+    layers = disturbed(spline_stack(key(0), 5, layers=4, linear=linear, **SMALL))
+    x = jr.normal(key(1), (5,))
+    np.testing.assert_allclose(layers.transform(x), layers.transform_and_log_det(x)[0])
+    np.testing.assert_allclose(layers.inverse(x), layers.inverse_and_log_det(x)[0])
+
+
+@pytest.mark.parametrize(("latent_dim", "spared"), [(1, True), (3, True), (4, False)])
+@pytest.mark.parametrize("linear", [False, True])
+def test_an_encoder_spares_a_first_layer_that_it_would_drop(latent_dim, spared, linear):
+    layers = disturbed(spline_stack(key(0), 5, layers=4, linear=linear, **SMALL))
+    x = jr.normal(key(1), (5,))
+    u = Pad(latent_dim, 5).then(layers).encode(x)
+    np.testing.assert_allclose(u, layers.inverse_and_log_det(x)[0][:latent_dim], atol=1e-12)
+    numbers, rest = eqx.partition(layers, eqx.is_inexact_array)
+    unusable = eqx.combine(jax.tree.map(lambda leaf: leaf.at[0].set(jnp.nan), numbers), rest)
+    u = Pad(latent_dim, 5).then(unusable).encode(x)
+    assert bool(jnp.isfinite(u).all()) == (spared and not linear)
 
 
 def test_stacks_with_equal_settings_share_their_structure():

@@ -18,6 +18,7 @@ from flowjax.bijections import AbstractBijection, Chain
 from jaxtyping import Array, Float, Scalar
 
 from mflows.charts.pushforward import condition_for, pushforward
+from mflows.charts.stack import leading, transformed
 
 
 class Unavailable(ValueError):
@@ -166,10 +167,11 @@ class Composed(Chart):
         self.cond_shape = common_condition(inner.cond_shape, bijection.cond_shape)
 
     def decode(self, u, condition=None):
-        inner = self.inner.decode(u, condition)
-        return self.bijection.transform(inner, condition_for(self.bijection, condition))
+        return transformed(self.bijection, self.inner.decode(u, condition), condition)
 
     def encode(self, x, condition=None):
+        if is_padded(self):
+            return leading(self.bijection, x, self.latent_dim, condition)
         inner = self.bijection.inverse(x, condition_for(self.bijection, condition))
         return self.inner.encode(inner, condition)
 

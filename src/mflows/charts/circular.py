@@ -8,11 +8,12 @@ of the torus: there is no seam where angles jump from pi to -pi.
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
-from flowjax.bijections import AbstractBijection, Permute, Sandwich, Scan
+from flowjax.bijections import AbstractBijection, Permute, Sandwich
 from jaxtyping import PRNGKeyArray
 
 from mflows.charts.rational_quadratic import CircularSpline
 from mflows.charts.splines import IDENTITY_SCALE, coupling, permutations, step, transformer
+from mflows.charts.stack import Stack
 from mflows.nets import AngularMLP
 
 
@@ -53,4 +54,4 @@ def circular_spline_stack(
         return Sandwich(coupling(key, dim, of, conditioner, cond_dim), Permute(order))
 
     keys = jr.split(key, layers + 1)
-    return Scan(eqx.filter_vmap(layer)(keys[:-1], permutations(keys[-1], dim, layers)))
+    return Stack(eqx.filter_vmap(layer)(keys[:-1], permutations(keys[-1], dim, layers)))

@@ -18,13 +18,14 @@ intrinsic one.
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
-from flowjax.bijections import AbstractBijection, Sandwich, Scan
+from flowjax.bijections import AbstractBijection, Sandwich
 from jaxtyping import PRNGKeyArray
 
 from mflows.charts.conformal import Reflection
 from mflows.charts.rational_quadratic import RationalQuadraticSpline
 from mflows.charts.sphere import length
 from mflows.charts.splines import IDENTITY_SCALE
+from mflows.charts.stack import Stack
 from mflows.nets import ResidualMLP
 
 
@@ -134,4 +135,4 @@ def sphere_spline_stack(
         )
         return Sandwich(moved, Reflection(jr.normal(axis_key, (dim,))))
 
-    return Scan(eqx.filter_vmap(layer)(jr.split(key, layers)))
+    return Stack(eqx.filter_vmap(layer)(jr.split(key, layers)))

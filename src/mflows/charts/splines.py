@@ -27,13 +27,13 @@ from flowjax.bijections import (
     Coupling,
     Permute,
     Sandwich,
-    Scan,
     TriangularAffine,
 )
 from flowjax.utils import get_ravelled_pytree_constructor
 from jaxtyping import Array, PRNGKeyArray
 
 from mflows.charts.rational_quadratic import RationalQuadraticSpline
+from mflows.charts.stack import Stack
 from mflows.nets import AngularMLP, ResidualMLP
 
 IDENTITY_SCALE = 0.01
@@ -170,4 +170,6 @@ def spline_stack(
         return Chain([*lu, permuted])
 
     orders = permutations(keys[-1], dim, layers)
-    return Scan(eqx.filter_vmap(layer)(keys[:-1], orders))
+    # The first layer moves the last coordinates; after an LU map it changes the others too.
+    kept = 0 if linear else dim - step(dim)
+    return Stack(eqx.filter_vmap(layer)(keys[:-1], orders), kept=kept)

@@ -1,0 +1,76 @@
+r"""Stacks of scanned layers, and the leading coordinates of their inverse.
+
+FlowJAX's ``Scan`` computes log-determinants always and leaves it to the compiler to drop those
+that nobody wants. From a loop that is differentiated they are not dropped, so ``transform`` and
+``inverse`` of a stack are loops of their own.
+
+With  g(u) = f(u, 0)  an encoder wants only the first n coordinates of f^-1(x). Where the first
+layer of f leaves these where they are, f^-1 need not evaluate it.
+"""
+
+import equinox as eqx
+import jax
+from flowjax.bijections import AbstractBijection, Chain, Scan
+from jaxtyping import Array, Float
+
+from mflows.charts.pushforward import condition_for
+
+
+class Stack(Scan):
+    """Layers one after the other, as FlowJAX's ``Scan``.
+
+    Args:
+        layers: The layers as one bijection, whose arrays have a leading axis for them.
+        kept: So many coordinates, the first, are where they were after the first layer.
+    """
+
+    kept: int = eqx.field(static=True)
+
+    def __init__(self, layers: AbstractBijection, *, kept: int = 0):
+        super().__init__(layers)
+        self.kept = kept
+
+    def transform(self, x, condition=None):
+        return _scanned(lambda layer, x: layer.transform(x, condition), self.bijection, x)
+
+    def inverse(self, y, condition=None):
+        return _inverse(self.bijection, y, condition)
+
+
+def transformed(bijection: AbstractBijection, x: Array, condition: Array | None) -> Array:
+    """The value of a bijection, or of a chain of them, part by part without log-determinants."""
+    for part in _parts(bijection):
+        x = part.transform(x, condition_for(part, condition))
+    return x
+
+
+def leading(
+    bijection: AbstractBijection, y: Array, count: int, condition: Array | None
+) -> Float[Array, " count"]:
+    """The first ``count`` coordinates of the inverse at ``y``."""
+    first, *later = _parts(bijection)
+    for part in reversed(later):
+        y = part.inverse(y, condition_for(part, condition))
+    condition = condition_for(first, condition)
+    if not isinstance(first, Stack) or count > first.kept:
+        return first.inverse(y, condition)[:count]
+    arrays, static = eqx.partition(first.bijection, eqx.is_array)
+    rest = eqx.combine(jax.tree.map(lambda leaf: leaf[1:], arrays), static)
+    return _inverse(rest, y, condition)[:count]
+
+
+def _parts(bijection: AbstractBijection) -> tuple[AbstractBijection, ...]:
+    return tuple(bijection.bijections) if isinstance(bijection, Chain) else (bijection,)
+
+
+def _inverse(layers: AbstractBijection, y: Array, condition: Array | None) -> Array:
+    return _scanned(lambda layer, y: layer.inverse(y, condition), layers, y, reverse=True)
+
+
+def _scanned(function, layers: AbstractBijection, x: Array, *, reverse: bool = False) -> Array:
+    arrays, static = eqx.partition(layers, eqx.is_array)
+
+    def step(x, arrays):
+        return function(eqx.combine(arrays, static), x), None
+
+    return jax.lax.scan(step, x, arrays, reverse=reverse)[0]
