@@ -17,11 +17,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.random as jr
 import matplotlib.pyplot as plt
 import numpy as np
-from ours import m_flow_of, training
+from ours import m_flow_of, one_step
 from rich.console import Console
 from rich.table import Table
 from sizes import Size
@@ -48,10 +49,13 @@ def flow_of(dim: int, latent_dim: int):
 def scoring(flow, points: int) -> dict[str, Call]:
     """The exact log-likelihood of so many points, and a step of the manifold phase on them."""
     x = 0.1 * jr.normal(jr.key(1), (points, *flow.shape))
-    return {
-        LIKELIHOOD: Call(lambda: flow.log_prob(x).block_until_ready()),
-        STEP: training(flow, Reconstruction(), ("chart",), x, 1, points),
-    }
+    step, arguments = one_step(flow, Reconstruction(), ("chart",), x)
+    compiled = eqx.filter_jit(step)
+
+    def train():
+        jax.block_until_ready(eqx.filter(compiled(*arguments), eqx.is_array))
+
+    return {LIKELIHOOD: Call(lambda: flow.log_prob(x).block_until_ready()), STEP: Call(train)}
 
 
 def drawing(flow, points: int) -> dict[str, Call]:
@@ -67,7 +71,6 @@ def growth(
     for value in values:
         seconds = measure(calls_of(value), rounds, clock=time.process_time)
         best.append({name: min(each) for name, each in seconds.items()})
-        jax.clear_caches()
     columns = {name: np.array([each[name] for each in best]) for name in best[0]}
     return Growth(variable, np.array(values), columns)
 

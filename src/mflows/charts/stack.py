@@ -8,10 +8,12 @@ With  g(u) = f(u, 0)  an encoder wants only the first n coordinates of f^-1(x). 
 layer of f leaves these where they are, f^-1 need not evaluate it.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax
 from flowjax.bijections import AbstractBijection, Chain, Scan
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from mflows.charts.pushforward import condition_for
 
@@ -59,15 +61,15 @@ def leading(
     return _inverse(rest, y, condition)[:count]
 
 
-def _parts(bijection: AbstractBijection) -> tuple[AbstractBijection, ...]:
+def _parts(bijection: AbstractBijection) -> tuple[Any, ...]:
     return tuple(bijection.bijections) if isinstance(bijection, Chain) else (bijection,)
 
 
-def _inverse(layers: AbstractBijection, y: Array, condition: Array | None) -> Array:
+def _inverse(layers, y: ArrayLike, condition: ArrayLike | None) -> Array:
     return _scanned(lambda layer, y: layer.inverse(y, condition), layers, y, reverse=True)
 
 
-def _scanned(function, layers: AbstractBijection, x: Array, *, reverse: bool = False) -> Array:
+def _scanned(function, layers, x, *, reverse: bool = False) -> Array:
     arrays, static = eqx.partition(layers, eqx.is_array)
 
     def step(x, arrays):
