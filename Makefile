@@ -29,6 +29,8 @@ benchmark: $(VENV)/installed
 	$(PIP) -e .[benchmarks]
 	$(BIN)/python benchmarks/tabular.py
 	$(BIN)/python benchmarks/log_likelihood.py
+	$(BIN)/python benchmarks/limits.py --quick
+	$(BIN)/python benchmarks/growth.py --quick --out runs/growth.png
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

@@ -1,5 +1,8 @@
 """Our flows and training steps, as the benchmarks time them."""
 
+from collections.abc import Callable
+
+import equinox as eqx
 import jax
 import jax.random as jr
 from sizes import BATCH, Size
@@ -8,7 +11,7 @@ from timing import Call
 from mflows.flow import Flow
 from mflows.models import ambient_flow, m_flow
 from mflows.training import Batch, Phase
-from mflows.training.loop import initial_state, players, run_epoch
+from mflows.training.loop import initial_state, optimizer, players, run_epoch
 from mflows.training.rows import InMemory
 
 
@@ -40,11 +43,13 @@ def ambient_flow_of(size: Size, layers: int) -> Flow:
     )
 
 
-def training(flow: Flow, objective, trains: tuple[str, ...], x, steps: int) -> Call:
+def training(
+    flow: Flow, objective, trains: tuple[str, ...], x, steps: int, batch_size: int = BATCH
+) -> Call:
     """``steps`` training steps on the points ``x``, as ``fit`` does them, less what it prints."""
-    phase = Phase(objective, trains, epochs=1000, batch_size=BATCH)
+    phase = Phase(objective, trains, epochs=1000, batch_size=batch_size)
     parameters, frozen = players(jr.key(0), flow, phase)
-    state, rows = initial_state(parameters, phase), InMemory(Batch(x[: steps * BATCH], None))
+    state, rows = initial_state(parameters, phase), InMemory(Batch(x[: steps * batch_size], None))
 
     def call():
         jax.block_until_ready(
@@ -52,3 +57,22 @@ def training(flow: Flow, objective, trains: tuple[str, ...], x, steps: int) -> C
         )
 
     return Call(call, steps)
+
+
+def one_step(
+    flow: Flow, objective, trains: tuple[str, ...], x
+) -> tuple[Callable[..., object], tuple[object, ...]]:
+    """A single training step as a function and its arguments, for counting what it does."""
+    phase = Phase(objective, trains, epochs=1000, batch_size=len(x))
+    parameters, frozen = players(jr.key(0), flow, phase)
+    moments = initial_state(parameters, phase).optimizer
+
+    def loss(parameters, frozen, x, key):
+        return phase.objective(eqx.combine(parameters, frozen).flow, Batch(x, None), key)
+
+    def step(parameters, frozen, moments, x, key):
+        gradient = jax.grad(loss)(parameters, frozen, x, key)
+        updates, moments = optimizer(phase, 1000).update(gradient, moments, parameters)
+        return eqx.apply_updates(parameters, updates), moments
+
+    return step, (parameters, frozen, moments, x, jr.key(1))

@@ -14,7 +14,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from flowjax.bijections import AbstractBijection, Chain, Scan
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from mflows.charts.pushforward import condition_for
 
@@ -78,15 +78,15 @@ def leading(
     return _inverse(rest, y, condition)[:count]
 
 
-def _parts(bijection: AbstractBijection) -> tuple[AbstractBijection, ...]:
+def _parts(bijection: AbstractBijection) -> tuple[Any, ...]:
     return tuple(bijection.bijections) if isinstance(bijection, Chain) else (bijection,)
 
 
-def _inverse(layers: AbstractBijection, y: Array, condition: Array | None) -> Array:
+def _inverse(layers, y: ArrayLike, condition: ArrayLike | None) -> Array:
     return _scanned(lambda layer, y: layer.inverse(y, condition), layers, y, reverse=True)
 
 
-def _scanned(function, layers: AbstractBijection, x: Any, *, reverse: bool = False) -> Any:
+def _scanned(function, layers, x, *, reverse: bool = False) -> Any:
     arrays, static = eqx.partition(layers, eqx.is_array)
 
     def step(x, arrays):
