@@ -175,7 +175,7 @@ def _rewrite(path, change):
 def test_a_checkpoint_of_another_format_is_refused(killed, tmp_path):
     killed(tmp_path, 2)
     _rewrite(checkpoint_path(tmp_path), lambda metadata: {**metadata, "format": "99"})
-    message = r"Expected a checkpoint of format 1 in .*; got 99\. Go on with the version"
+    message = r"Expected a checkpoint of format 2 in .*; got 99\. Go on with the version"
     with pytest.raises(LoadError, match=message):
         run(tmp_path, resume=True)
 
