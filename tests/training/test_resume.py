@@ -198,7 +198,7 @@ def test_a_checkpoint_of_a_longer_recipe_is_refused(killed, tmp_path):
 def test_a_checkpoint_that_is_not_one_is_refused(killed, tmp_path):
     killed(tmp_path, 2)
     checkpoint_path(tmp_path).write_bytes(safetensors.numpy.save({"a": np.zeros(3)}))
-    with pytest.raises(LoadError, match="Expected a checkpoint of format 1"):
+    with pytest.raises(LoadError, match="Expected a checkpoint of format 2"):
         run(tmp_path, resume=True)
 
 
