@@ -98,24 +98,22 @@ def slope(values: np.ndarray, seconds: np.ndarray) -> float:
 
 def draw(found: list[Growth], path: Path) -> None:
     """One panel per variable, its lines labelled with their slopes."""
-    figure, axes = plt.subplots(1, len(found), figsize=(13, 3.2), sharey=True, layout="tight")
+    figure, axes = plt.subplots(1, len(found), figsize=(15, 3.2), sharey=True, layout="tight")
     for axis, panel in zip(axes, found, strict=True):
         for name, seconds in panel.seconds.items():
-            label = f"{name}, {slope(panel.values, seconds):.2f}"
-            colour, below = COLOURS[name], seconds[-1] < max(s[-1] for s in panel.seconds.values())
+            colour, end = COLOURS[name], (panel.values[-1], 1e3 * seconds[-1])
             axis.plot(panel.values, 1e3 * seconds, "o-", color=colour, markersize=3, linewidth=1.2)
             axis.annotate(
-                label,
-                (panel.values[-1], 1e3 * seconds[-1]),
-                xytext=(0, -14 if below else 8),
+                f"{name}\nslope {slope(panel.values, seconds):.2f}",
+                end,
+                xytext=(6, 0),
                 textcoords="offset points",
                 color=colour,
-                ha="right",
-                fontsize=9,
+                va="center",
+                fontsize=8,
             )
         axis.set(xscale="log", yscale="log", xlabel=panel.variable)
         axis.spines[["top", "right"]].set_visible(False)
-        axis.margins(y=0.15)
     axes[0].set_ylabel("ms per call")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)

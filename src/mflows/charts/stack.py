@@ -1,9 +1,5 @@
 r"""Stacks of scanned layers, and the leading coordinates of their inverse.
 
-FlowJAX's ``Scan`` computes log-determinants always and leaves it to the compiler to drop those
-that nobody wants. From a loop that is differentiated they are not dropped, so ``transform`` and
-``inverse`` of a stack are loops of their own.
-
 With  g(u) = f(u, 0)  an encoder wants only the first n coordinates of f^-1(x). Where the first
 layer of f leaves these where they are, f^-1 need not evaluate it.
 """
