@@ -24,7 +24,7 @@ from rich.table import Table
 DIM, LATENT_DIM, ROWS_AT_ONCE = 1024, 8, 16_000
 
 CHILD = """
-import json, resource, sys, time
+import json, re, sys, time
 import jax, jax.random as jr
 import mflows as mf
 from mflows.training import Phase, Reconstruction
@@ -37,10 +37,11 @@ flow = mf.models.pae(jr.key(0), data.shape, latent_dim)
 epochs = 1 if how == "stream" else 2
 phase = Phase(Reconstruction(), ("chart",), epochs, batch_size=1000, clip=0.1)
 history = mf.fit(jr.key(1), flow, data, [phase], validation=0.01, progress=False).history
+peak = 1024 * int(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 print(json.dumps({
     "opened": opened,
     "rate": len(data) / history[-1]["seconds"],
-    "rss": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+    "rss": peak,
     "loss": history[-1]["validation"],
 }))
 """

@@ -104,13 +104,13 @@ def stack(dim: int, cond_dim: int | None = None, **settings):
 
 def padded(n: int, bijection) -> Chart:
     (dim,) = bijection.shape
-    return Pad(n, dim).then(bijection).then(Placement.identity(dim))
+    return Pad(n, dim).then(bijection).then(Placement.identity(dim, n))
 
 
 def autoencoder(n: int, dim: int, **settings) -> Chart:
     generator = Generator(SkipMLP(key(1), n, dim, **settings))
     encoded = Encoded(generator, SkipMLP(key(2), dim, n, **settings))
-    return encoded.then(Placement.identity(dim))
+    return encoded.then(Placement.identity(dim, n))
 
 
 # Zero, edges of bins of the undisturbed spline, ends of the interval, and far beyond it.
@@ -185,12 +185,13 @@ def built(structure: Structure):
 
 
 @st.composite
-def placements(draw, dim: int) -> Placement:
-    """Shifts, scales over orders of magnitude, and a rotation."""
+def placements(draw, like: Placement) -> Placement:
+    """Shifts, scales over orders of magnitude, and a plane."""
+    (dim,) = like.shape
     mean = draw(arrays(float, dim, elements=st.floats(-100, 100)))
     scale = 10 ** draw(arrays(float, dim, elements=st.floats(-2, 2)))
     rng = np.random.default_rng(draw(st.integers(0, 99)))
-    return Placement(mean, scale, np.linalg.qr(rng.normal(size=(dim, dim)))[0])
+    return Placement(mean, scale, np.linalg.qr(rng.normal(size=(dim, like.plane_dim)))[0].T)
 
 
 @st.composite
@@ -203,8 +204,8 @@ def drawn(draw, structures: dict[str, Structure]) -> Drawn:
         size, seed = draw(st.floats(0, structure.disturbance)), draw(st.integers(0, 999))
         part = disturbed(part, size, seed)
     n = part.latent_dim if isinstance(part, Chart) else part.shape[0]
-    if placement_of(part) is not None:
-        part = place(part, draw(placements(part.shape[0])))
+    if (old := placement_of(part)) is not None:
+        part = place(part, draw(placements(old)))
     u = draw(arrays(float, (POINTS, n), elements=structure.inputs))
     # Away from the poles, where spherical coordinates are none.
     u[:, : structure.polar] = np.clip(np.abs(u[:, : structure.polar]), 0.1, np.pi - 0.1)

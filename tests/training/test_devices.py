@@ -55,7 +55,8 @@ shared = Devices(tuple(jax.devices()))
 state, frozen, block = shared.replicated(
     (initial_state(parameters, phase), frozen, Batch(jnp.asarray(points(1.0, 160)), None))
 )
-lowered = _run_block.lower(state, frozen, phase, 10, block, jr.key(1), shared)
+order, keys = jnp.arange(160), jr.split(jr.key(1), 10)
+lowered = _run_block.lower(state, frozen, phase, 10, block, order, keys, shared)
 found["program"] = lowered.compile().compiled.as_text()
 print(json.dumps(found))
 """

@@ -80,6 +80,11 @@ class Stream:
 
     def read(self, start: int, stop: int) -> Data:
         """The rows from ``start`` to ``stop``."""
+        x, condition, score = self.columns(start, stop)
+        return Data(x, condition, self.names, self.condition_names, score)
+
+    def columns(self, start: int, stop: int) -> tuple[np.ndarray, *tuple[np.ndarray | None, ...]]:
+        """x, condition and joint score of these rows, not checked again."""
         first, last = (self._in_file(row) for row in (start, stop - 1))
         rows = slice(first, last + 1)
         out = self.without[np.searchsorted(self.without, first) :]
@@ -92,12 +97,12 @@ class Stream:
                     f"{self.table.source}: expected {self.table.rows} rows, as when it was opened; "
                     f"got {first + len(array)}. Was the file changed since?"
                 )
-            return np.delete(array, out, axis=0)
+            return np.delete(array, out, axis=0) if len(out) else array
 
         condition, score = (
             take(names) if names else None for names in (self.condition_names, self.score_names)
         )
-        return Data(take(self.names), condition, self.names, self.condition_names, score)
+        return take(self.names), condition, score
 
     def pieces(self) -> Iterator[tuple[int, int]]:
         """Starts and stops of consecutive stretches of rows, small enough to read at once."""

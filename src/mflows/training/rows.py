@@ -203,7 +203,7 @@ def rows_of(flow: Flow, data: Data | Stream, seed: int) -> Rows:
     if isinstance(data, Data):
         return InMemory(batch_of(flow, data))
     sample = batch_of(flow, data.sample(len(data), seed))
-    return Streamed(lambda start, stop: _columns(flow, data.read(start, stop)), len(data), sample)
+    return Streamed(lambda start, stop: _wanted(flow, data.columns(start, stop)), len(data), sample)
 
 
 def batch_of(flow: Flow, data: Data) -> Batch:
@@ -219,12 +219,12 @@ def batch_of(flow: Flow, data: Data) -> Batch:
             f"Expected data of shape {flow.shape} with condition {flow.cond_shape} for this flow; "
             f"got {data.shape} with condition {data.cond_shape}."
         )
-    x, *given = (None if a is None else jnp.asarray(a, dtype=float) for a in _columns(flow, data))
+    columns = (data.x, data.condition, data.joint_score)
+    x, *given = (None if a is None else jnp.asarray(a, dtype=float) for a in _wanted(flow, columns))
     assert x is not None
     return Batch(x, *given)
 
 
-def _columns(flow: Flow, data: Data) -> Columns:
+def _wanted(flow: Flow, columns: Columns) -> Columns:
     """The fields of a batch; a condition that the flow ignores is left out."""
-    ignored = flow.cond_shape is None
-    return (data.x, None, None) if ignored else (data.x, data.condition, data.joint_score)
+    return (columns[0], None, None) if flow.cond_shape is None else columns
