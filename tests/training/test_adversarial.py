@@ -60,7 +60,7 @@ def test_the_generator_comes_to_look_like_the_data(flow, arc):
     before = flow.sample(jr.key(2), (400,))
     assert energy_distance(x, jnp.asarray(arc)) < 0.2 * energy_distance(before, jnp.asarray(arc))
     assert min(judged) < 0.3 * judged[0]
-    assert fitted.flow.distance(arc).mean() < 0.1
+    assert fitted.flow.distance(arc).mean() < 0.3 * flow.distance(arc).mean()
 
 
 def test_the_flow_minimises_what_its_opponent_maximises():
