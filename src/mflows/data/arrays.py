@@ -17,7 +17,7 @@ from mflows.data.table import Table
 
 
 class _InFile:
-    """The array of a .npy file: mapped into memory only while rows are copied out of it."""
+    """The array of a .npy file; its rows are mapped into memory as long as somebody has them."""
 
     def __init__(self, path: Path):
         array = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -27,7 +27,7 @@ class _InFile:
         return self.shape[0]
 
     def __getitem__(self, rows: slice) -> np.ndarray:
-        return np.array(np.load(self._path, mmap_mode="r", allow_pickle=False)[rows])
+        return np.load(self._path, mmap_mode="r", allow_pickle=False)[rows]
 
 
 def read_npy(path: Path) -> Table:

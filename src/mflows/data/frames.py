@@ -4,7 +4,8 @@ A csv file may be separated by comma, semicolon or tab, and may lack the header 
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from mflows.data.checks import DataError, listed, plural
 from mflows.data.data import column_names
 from mflows.data.table import Table
 
+NUMBERS = 1 << 22
+"""Numbers decoded at once."""
 MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None"]
 
 
@@ -75,36 +78,56 @@ def read_parquet(path: Path) -> Table:
     import polars as pl
 
     frame = pl.scan_parquet(path, glob=False)
-    return _from_frame(path.name, frame, frame.select(pl.len()).collect().item(), named=True)
+    rows = frame.select(pl.len()).collect().item()
+    table = _from_frame(path.name, frame, rows, named=True)
+
+    def pieces(names: Sequence[str]) -> Iterator[np.ndarray]:
+        size = max(NUMBERS // len(names), 1)
+        for part in _chosen(frame, names).collect_batches(chunk_size=size, maintain_order=True):
+            yield _numbers(path.name, part)
+
+    return replace(table, pieces=pieces)
 
 
 def _from_frame(source: str, frame: Any, height: int, *, named: bool) -> Table:
-    import polars as pl
 
     columns = tuple(frame.collect_schema())
 
     def read(names: Sequence[str], rows: slice) -> np.ndarray:
         start, stop, _ = rows.indices(height)
-        part = frame.select(pl.nth([columns.index(name) for name in names]))
-        part = part.slice(start, stop - start).collect()
-        chosen = part.select(_unpadded(series) for series in part)
-        text = [
-            name
-            for name, series in zip(names, chosen, strict=True)
-            if not (series.dtype.is_numeric() or series.dtype == pl.Boolean)
-            and series.null_count() < len(series)
-        ]
-        if text:
-            value = chosen.get_column(text[0]).drop_nulls()[0]
-            raise DataError(
-                f"{source}: expected numbers only; got {plural(text)} with text or other values "
-                f"(such as {str(value)!r}). Remove these columns or turn them into numbers."
-            )
-        single = all(dtype == pl.Float32 for dtype in chosen.dtypes)
-        chosen = chosen.cast(pl.Float32 if single else pl.Float64, strict=False)
-        return chosen.to_numpy(order="c")
+        return _numbers(source, _chosen(frame, names).slice(start, stop - start).collect())
 
     return Table(source, height, columns, named, read)
+
+
+def _chosen(frame: Any, names: Sequence[str]) -> Any:
+    """The columns of a lazy frame, by their places: Polars takes some names for patterns."""
+    import polars as pl
+
+    columns = list(frame.collect_schema())
+    return frame.select(pl.nth([columns.index(name) for name in names]))
+
+
+def _numbers(source: str, part: Any) -> np.ndarray:
+    """A frame as an array of floats."""
+    import polars as pl
+
+    chosen = part.select(_unpadded(series) for series in part)
+    text = [
+        series.name
+        for series in chosen
+        if not (series.dtype.is_numeric() or series.dtype == pl.Boolean)
+        and series.null_count() < len(series)
+    ]
+    if text:
+        value = chosen.get_column(text[0]).drop_nulls()[0]
+        raise DataError(
+            f"{source}: expected numbers only; got {plural(text)} with text or other values "
+            f"(such as {str(value)!r}). Remove these columns or turn them into numbers."
+        )
+    single = all(dtype == pl.Float32 for dtype in chosen.dtypes)
+    chosen = chosen.cast(pl.Float32 if single else pl.Float64, strict=False)
+    return chosen.to_numpy(order="c")
 
 
 def _unpadded(series: Any) -> Any:

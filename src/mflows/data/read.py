@@ -42,7 +42,12 @@ def read_table(path: str | Path) -> Table:
         with _readable(path):
             return table.read(names, rows)
 
-    return replace(table, read=read)
+    def pieces(names: Sequence[str]) -> Iterator[np.ndarray]:
+        with _readable(path):
+            assert table.pieces is not None
+            yield from table.pieces(names)
+
+    return replace(table, read=read, pieces=None if table.pieces is None else pieces)
 
 
 @contextmanager

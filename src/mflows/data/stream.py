@@ -16,6 +16,7 @@ from mflows.data.checks import (
     varying,
 )
 from mflows.data.data import Data
+from mflows.data.flat import flat_copy
 from mflows.data.load import choose_columns
 from mflows.data.read import read_table
 from mflows.data.table import Table
@@ -91,7 +92,7 @@ class Stream:
         out = out[: np.searchsorted(out, last)] - first
 
         def take(names: tuple[str, ...]) -> np.ndarray:
-            array = self.table.take(names, rows)
+            array = self.table.read(names, rows)
             if len(array) != last + 1 - first:
                 raise DataError(
                     f"{self.table.source}: expected {self.table.rows} rows, as when it was opened; "
@@ -172,7 +173,8 @@ def stream(
     """Open a table that may be larger than memory, to fit a model to it.
 
     As `load`, for .npy, .h5 and .parquet files, of which only a few megabytes are in memory at a
-    time. The whole file is read once, to check it.
+    time. The whole file is read once, to check it; of a .parquet file a flat copy is made in a
+    temporary folder (``TMPDIR``).
 
     Args:
         path: A .npy, .parquet, .h5 or .hdf5 file.
@@ -190,8 +192,13 @@ def stream(
             f"{path.suffix or 'no ending'!r}. Convert it, or load it into memory."
         )
     table = read_table(path)
-    found = Stream(table, *choose_columns(table, condition, columns))
-    constant, constant_condition = _checked(found)
+    chosen = choose_columns(table, condition, columns)
+    if table.pieces is not None:
+        table = flat_copy(table, chosen)
+    found = Stream(table, *chosen)
+    constant, constant_condition = (
+        _checked(found, names) for names in (found.names, found.condition_names)
+    )
     if drop_constant and not constant.all():
         found = replace(found, names=varying(found.names, constant))
         constant = constant[~constant]
@@ -200,14 +207,12 @@ def stream(
     return found
 
 
-def _checked(data: Stream) -> tuple[np.ndarray, np.ndarray]:
-    """Read every row; returns which columns of x and of the condition are constant."""
-    source, width = data.table.source, len(data.names)
-    names = data.names + data.condition_names
+def _checked(data: Stream, names: tuple[str, ...]) -> np.ndarray:
+    """Read every row of these columns; returns which are constant."""
     constant, first = np.ones(len(names), dtype=bool), None
-    for start, stop in data.pieces():
-        rows = data.table.take(names, slice(start, stop))
-        check_finite(source, rows, names, rows_before=start)
+    for start, stop in data.pieces() if names else ():
+        rows = data.table.read(names, slice(start, stop))
+        check_finite(data.table.source, rows, names, rows_before=start)
         first = rows[:1] if first is None else first
         constant &= equal_to(first, rows).all(axis=0)
-    return constant[:width], constant[width:]
+    return constant

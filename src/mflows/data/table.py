@@ -1,11 +1,11 @@
 """`Table`: the named columns of a file, taken on request."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from mmap import mmap
+from typing import Any
 
 import numpy as np
-
-EVERY = slice(None)
 
 
 @dataclass(frozen=True)
@@ -18,8 +18,11 @@ class Table:
         names: Names of the columns that are points unless chosen otherwise.
         named: Whether the file gave these names (else they are x0, x1, ...).
         read: Function from k names and a slice of rows to a float array of shape (rows, k). Where
-            the format allows, only then the file is read, and no more of it.
+            the format allows, only then the file is read, and no more of it; a part of a .npy file
+            is mapped, not copied.
         groups: Further arrays: name of the array -> names of its columns.
+        pieces: Function from k names to all rows in pieces of shape (rows, k), one after the other,
+            for files of which ``read`` reads much more than it is asked for.
     """
 
     source: str
@@ -28,10 +31,12 @@ class Table:
     named: bool
     read: Callable[[Sequence[str], slice], np.ndarray]
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    pieces: Callable[[Sequence[str]], Iterator[np.ndarray]] | None = None
 
-    def take(self, names: Sequence[str], rows: slice = EVERY) -> np.ndarray:
-        """The columns of these names, shape (rows, k)."""
-        return self.read(names, rows)
+    def take(self, names: Sequence[str]) -> np.ndarray:
+        """The columns of these names, shape (N, k), in memory whatever becomes of the file."""
+        array = self.read(names, slice(None))
+        return np.array(array) if _is_mapped(array) else array
 
     @property
     def present(self) -> tuple[str, ...]:
@@ -42,3 +47,9 @@ class Table:
         """Replace each name of a group by those of its columns."""
         chosen = (self.groups.get(n, (n,)) if n not in self.names else (n,) for n in names)
         return tuple(name for group in chosen for name in group)
+
+
+def _is_mapped(array: Any) -> bool:
+    while isinstance(array, np.ndarray):
+        array = array.base
+    return isinstance(array, mmap)
