@@ -21,44 +21,31 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import torch
-from ours import ambient_flow_of, m_flow_of
-from peers import NflowsMFlow
+from ours import ambient_flow_of, disturbed, m_flow_of
+from peers import DEVICE, NflowsMFlow, waited
 from rich.console import Console
 from rich.table import Table
 from sizes import LARGE, MIDDLE, SMALL, WIDE, Size
 
-from mflows.flow import Flow
-from mflows.training.loop import trainable
 from mflows.volume import ConjugateGradient, Exact, GradientOnly, Hadamard, Lanczos, Volume
 
 PASSES = 8
 """Reverse passes that are timed where D of them would take too long."""
 
 
-def disturbed(flow: Flow) -> Flow:
-    """Weights of the size that training gives them: the identity would flatter every method."""
-    weights, rest = trainable(flow, ("chart",))
-    leaves, structure = jax.tree.flatten(weights)
-    keys = jr.split(jr.key(5), len(leaves))
-    moved = [
-        leaf + 0.05 * jr.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)
-    ]
-    return eqx.combine(jax.tree.unflatten(structure, moved), rest)
-
-
 def exact(size: Size, points: int, rounds: int) -> list[str]:
     """A row of the first table."""
     flow, ambient = m_flow_of(size), ambient_flow_of(size, 2 * size.layers)
     near = 0.1 * np.asarray(jr.normal(jr.key(3), (points, size.dim)), np.float32)
-    peer, near_ = NflowsMFlow(size), torch.from_numpy(near)
+    peer, near_ = NflowsMFlow(size), torch.tensor(near, device=DEVICE)
     rows = min(size.dim, PASSES) if size.dim > 1000 else size.dim
     u = peer.encode(near_).detach().requires_grad_(True)
     calls = {
         "exact": Call(lambda: jax.block_until_ready(flow.log_prob(near)), points),
         "ambient": Call(lambda: jax.block_until_ready(ambient.log_prob(near)), points),
-        "encode": Call(torch.no_grad()(lambda: peer.encode(near_)), points),
-        "decode": Call(torch.no_grad()(lambda: peer.decode(u)), points),
-        "decode and passes": Call(lambda: peer.jacobian_rows(u, rows), points),
+        "encode": Call(waited(torch.no_grad()(lambda: peer.encode(near_))), points),
+        "decode": Call(waited(torch.no_grad()(lambda: peer.decode(u))), points),
+        "decode and passes": Call(waited(lambda: peer.jacobian_rows(u, rows)), points),
     }
     seconds = measure(calls, rounds)
     parts = zip(seconds["encode"], seconds["decode"], seconds["decode and passes"], strict=True)

@@ -11,7 +11,14 @@ from timing import Call
 from mflows.flow import Flow
 from mflows.models import ambient_flow, m_flow
 from mflows.training import Batch, Phase
-from mflows.training.loop import initial_state, optimizer, players, run_epoch
+from mflows.training.loop import (
+    decay,
+    initial_state,
+    optimizer,
+    players,
+    run_epoch,
+    trainable,
+)
 from mflows.training.rows import InMemory
 
 
@@ -43,6 +50,17 @@ def ambient_flow_of(size: Size, layers: int) -> Flow:
     )
 
 
+def disturbed(flow: Flow) -> Flow:
+    """Weights of the size that training gives them: the identity would flatter every method."""
+    weights, rest = trainable(flow, ("chart",))
+    leaves, structure = jax.tree.flatten(weights)
+    keys = jr.split(jr.key(5), len(leaves))
+    moved = [
+        leaf + 0.05 * jr.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)
+    ]
+    return eqx.combine(jax.tree.unflatten(structure, moved), rest)
+
+
 def training(
     flow: Flow, objective, trains: tuple[str, ...], x, steps: int, batch_size: int = BATCH
 ) -> Call:
@@ -65,14 +83,14 @@ def one_step(
     """A single training step as a function and its arguments, for counting what it does."""
     phase = Phase(objective, trains, epochs=1000, batch_size=len(x))
     parameters, frozen = players(jr.key(0), flow, phase)
-    moments = initial_state(parameters, phase).optimizer
+    moments, rate = initial_state(parameters, phase).optimizer, decay(phase, 1000)
 
     def loss(parameters, frozen, x, key):
         return phase.objective(eqx.combine(parameters, frozen).flow, Batch(x, None), key)
 
     def step(parameters, frozen, moments, x, key):
         gradient = jax.grad(loss)(parameters, frozen, x, key)
-        updates, moments = optimizer(phase, 1000).update(gradient, moments, parameters)
+        updates, moments = optimizer(phase, rate).update(gradient, moments, parameters)
         return eqx.apply_updates(parameters, updates), moments
 
     return step, (parameters, frozen, moments, x, jr.key(1))

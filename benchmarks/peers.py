@@ -11,6 +11,7 @@ flow has coupling masks (``passes=2``).
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import normflows
@@ -35,6 +36,19 @@ from sizes import BATCH, Size
 from timing import Call
 
 torch.set_num_threads(1)
+DEVICE = "cuda" if jax.default_backend() == "gpu" else "cpu"
+torch.set_default_device(DEVICE)
+
+
+def waited(function: Callable[[], object]) -> Callable[[], object]:
+    """The same function, which returns when the device has done what it asked for."""
+
+    def call():
+        function()
+        if DEVICE == "cuda":
+            torch.cuda.synchronize()
+
+    return call
 
 
 def nflows_stack(dim: int, size: Size, layers: int) -> CompositeTransform:
@@ -61,6 +75,7 @@ def nflows_stack(dim: int, size: Size, layers: int) -> CompositeTransform:
 def torch_training(parameters, loss: Callable, x: torch.Tensor, steps: int) -> Call:
     """``steps`` steps of AdamW with clipped gradients and a cosine schedule."""
     parameters = list(parameters)
+    x = x.to(DEVICE)
     optimizer = torch.optim.AdamW(parameters, lr=1e-3, weight_decay=1e-4)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 1000 * steps)
 
@@ -72,7 +87,7 @@ def torch_training(parameters, loss: Callable, x: torch.Tensor, steps: int) -> C
             optimizer.step()
             schedule.step()
 
-    return Call(call, steps)
+    return Call(waited(call), steps)
 
 
 class NflowsMFlow(torch.nn.Module):

@@ -22,12 +22,14 @@ import numpy as np
 import torch
 from ours import ambient_flow_of, m_flow_of, training
 from peers import (
+    DEVICE,
     NflowsMFlow,
     flowjax_ambient,
     flowjax_fit,
     nflows_ambient,
     normflows_ambient,
     torch_training,
+    waited,
     zuko_ambient,
 )
 from rich.console import Console
@@ -50,7 +52,7 @@ def questions(size: Size, points: int) -> dict[str, dict[str, Call]]:
     """What is timed: question -> library -> call."""
     x = np.asarray(jr.normal(jr.key(1), ((STEPS + 1) * BATCH, size.dim)))
     near = 0.1 * np.asarray(jr.normal(jr.key(3), (points, size.dim)))
-    x_, near_ = torch.from_numpy(x.copy()), torch.from_numpy(near.copy())
+    x_, near_ = (torch.tensor(each, device=DEVICE) for each in (x, near))
     layers = 2 * size.layers
     flow, ambient, peer = m_flow_of(size), ambient_flow_of(size, layers), NflowsMFlow(size)
     modules = {
@@ -69,7 +71,7 @@ def questions(size: Size, points: int) -> dict[str, dict[str, Call]]:
         return Call(lambda: jax.block_until_ready(function()))
 
     def without_gradient(function) -> Call:
-        return Call(torch.no_grad()(function))
+        return Call(waited(torch.no_grad()(function)))
 
     return {
         "manifold step": {
@@ -110,7 +112,7 @@ def questions(size: Size, points: int) -> dict[str, dict[str, Call]]:
         },
         "exact log-likelihood": {
             "mflows": ready(lambda: flow.log_prob(near)),
-            "nflows": Call(lambda: peer.log_prob(near_)),
+            "nflows": Call(waited(lambda: peer.log_prob(near_))),
         },
         "ambient log-likelihood": {
             "mflows": ready(lambda: ambient.log_prob(near)),

@@ -45,11 +45,7 @@ def command(table: Path, folder: Path, trials: int, *more: str) -> list[str]:
 
 
 def start(arguments: list[str]) -> subprocess.Popen:
-    environment = os.environ | {
-        "JAX_ENABLE_X64": "1",
-        "JAX_COMPILATION_CACHE_DIR": jax.config.jax_compilation_cache_dir,
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.3",
-    }
+    environment = os.environ | {"JAX_ENABLE_X64": "1"}
     return subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE, text=True)
 
 

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+from dataclasses import dataclass
 
 import equinox as eqx
 import jax
@@ -368,9 +369,26 @@ def test_objectives_are_what_the_flow_s_methods_say():
     np.testing.assert_allclose(Reconstruction()(flow, batch, None), error, rtol=1e-10)
 
 
-def test_equal_objectives_and_phases_share_compiled_loops():
-    assert hash(moving(3)) == hash(moving(3))
-    assert Reconstruction() == Reconstruction()
+def test_another_learning_rate_name_or_number_of_epochs_compiles_nothing_anew():
+    traced = []
+
+    @dataclass(frozen=True)
+    class Watched(Centre):
+        def __call__(self, flow, batch, key):
+            traced.append(batch.x.shape)
+            return super().__call__(flow, batch, key)
+
+    def centre(epochs, **settings):
+        phase = moving(epochs, objective=Watched(), **settings)
+        return centre_of(mf.fit(jr.key(0), line_flow(), points(1.0), [phase], progress=False).flow)
+
+    first, count = centre(1), len(traced)
+    assert count > 0
+    others = [centre(2, name="other"), centre(1, learning_rate=0.2, patience=3)]
+    assert len(traced) == count
+    assert not any(np.allclose(first, other) for other in others)
+    centre(1, clip=0.5)
+    assert len(traced) > count
 
 
 # Phases and files -------------------------------------------------------------------------------

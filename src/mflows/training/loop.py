@@ -5,6 +5,7 @@ are kept as values too, so restoring them cannot alias the live ones.
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -40,6 +41,17 @@ class State(NamedTuple):
     best_loss: Scalar
 
 
+class CosineDecay(NamedTuple):
+    """A learning rate that falls to zero; traced, so that another one compiles nothing anew."""
+
+    peak: Scalar
+    steps: Scalar
+
+    def __call__(self, count: Array) -> Array:
+        """The rate after so many steps."""
+        return self.peak * optax.cosine_decay_schedule(1.0, 1)(count / self.steps)
+
+
 class Losses(NamedTuple):
     """Mean training loss over the epoch's steps, and validation loss after it."""
 
@@ -62,12 +74,16 @@ def trainable(flow: Flow, trains: tuple[str, ...]) -> tuple[PyTree, PyTree]:
     return eqx.partition(flow, spec, is_leaf=lambda leaf: isinstance(leaf, NonTrainable))
 
 
-def optimizer(phase: Phase, steps: int) -> optax.GradientTransformation:
-    """AdamW with clipped gradients and cosine decay to zero over ``steps``."""
-    schedule = optax.cosine_decay_schedule(phase.learning_rate, steps)
+def decay(phase: Phase, steps: int) -> CosineDecay:
+    """The phase's learning rate over so many steps."""
+    return CosineDecay(jnp.asarray(phase.learning_rate), jnp.asarray(steps, dtype=float))
+
+
+def optimizer(phase: Phase, rate: CosineDecay) -> optax.GradientTransformation:
+    """AdamW with clipped gradients."""
     return optax.chain(
         optax.clip_by_global_norm(phase.clip),
-        optax.adamw(schedule, b1=phase.momentum, weight_decay=phase.weight_decay),
+        optax.adamw(rate, b1=phase.momentum, weight_decay=phase.weight_decay),
     )
 
 
@@ -85,7 +101,7 @@ def initial_state(parameters: Players, phase: Phase) -> State:
     return State(
         parameters,
         parameters,
-        optimizer(phase, 1).init(parameters),
+        optimizer(phase, decay(phase, 1)).init(parameters),
         jnp.full((), jnp.inf, dtype=float),
     )
 
@@ -121,18 +137,24 @@ def run_epoch(
         after_block: Told the state and the losses of the blocks so far, after every block.
     """
     keys = [jr.fold_in(key, epoch * rows.blocks + block) for block in range(rows.blocks)]
+    rate, phase = decay(phase, total_steps), _as_compiled(phase)
     losses = list(done)
     for block, block_key in zip(rows.epoch(keys[0], len(done)), keys[len(done) :], strict=True):
         order, step_keys = _drawn(block_key, block.x.shape[0], phase.batch_size)
-        state, loss = _run_block(
-            state, frozen, phase, total_steps, block, order, step_keys, devices
-        )
+        state, loss = _run_block(state, frozen, phase, rate, block, order, step_keys, devices)
         losses.append(float(loss))  # waits, so that no more than two blocks are in memory
         if after_block is not None:
             after_block(state, losses)
     train_loss = jnp.mean(jnp.asarray(losses, dtype=float))
     judged = rows.sample if validation is None and _validates(phase) else validation
     return _judge(state, frozen, phase, judged, train_loss, keys[0], devices)
+
+
+def _as_compiled(phase: Phase) -> Phase:
+    """The phase less what its compiled steps do not depend on."""
+    return replace(
+        phase, epochs=1, name="", learning_rate=1.0, patience=None, start=None, when=None
+    )
 
 
 def _validates(phase: Phase) -> bool:
@@ -151,14 +173,14 @@ def _run_block(
     state: State,
     frozen: Players,
     phase: Phase,
-    total_steps: int,
+    rate: CosineDecay,
     block: Block,
     order: Array,
     keys: PRNGKeyArray,
     devices: Devices,
 ) -> tuple[State, Scalar]:
     """Steps through the batches of a block, in the given order; their mean loss."""
-    update = optimizer(phase, total_steps).update
+    update = optimizer(phase, rate).update
     loss = _loss(frozen, phase)
 
     def step(carry, inputs):
