@@ -54,7 +54,7 @@ def reference(name: str, path: Path) -> None:
     given = np.load(path)
     flow, _ = problem(size, 1)
     leaves, structure = jax.tree.flatten(eqx.filter(flow, eqx.is_inexact_array))
-    doubles = [jnp.asarray(given[str(number)], float) for number in range(len(leaves))]
+    doubles = [jnp.asarray(given[f"arr_{number}"], float) for number in range(len(leaves))]
     flow = eqx.combine(jax.tree.unflatten(structure, doubles), flow)
     np.savez(path, **found(flow, jnp.asarray(given["u"], float)))
 
@@ -67,7 +67,7 @@ def compare(name: str, table: Table) -> None:
     leaves = jax.tree.leaves(eqx.filter(flow, eqx.is_inexact_array))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "flow.npz"
-        np.savez(path, u=u, **{str(number): leaf for number, leaf in enumerate(leaves)})
+        np.savez(path, *map(np.asarray, leaves), u=np.asarray(u))
         subprocess.run(
             [sys.executable, __file__, name, str(path)],
             env=os.environ | {"JAX_PLATFORMS": "cpu"},

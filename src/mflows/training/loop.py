@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import optax
-from jaxtyping import Array, PRNGKeyArray, PyTree, Scalar
+from jaxtyping import Array, ArrayLike, PRNGKeyArray, PyTree, Scalar
 from paramax import NonTrainable
 
 from mflows.flow import Flow
@@ -47,7 +47,7 @@ class CosineDecay(NamedTuple):
     peak: Scalar
     steps: Scalar
 
-    def __call__(self, count: Array) -> Array:
+    def __call__(self, count: ArrayLike) -> Array:
         """The rate after so many steps."""
         return self.peak * optax.cosine_decay_schedule(1.0, 1)(count / self.steps)
 
