@@ -1,5 +1,6 @@
 """Ill-conditioned points are told, and double precision is there for them."""
 
+import re
 from functools import cache
 
 import equinox as eqx
@@ -71,6 +72,19 @@ def test_a_sphere_at_its_pole_is_not():
     sphere = mf.Flow(Sphere(2), box)
     assert not sphere.ill_conditioned(jnp.array([[1.0, 0.0, 0.0], [0.0, 0.6, 0.8]])).any()
     assert sphere.ill_conditioned(jnp.zeros((3, 3))).shape == (3,)
+
+
+@pytest.mark.parametrize("asked", [None, "tensorfloat32"])
+def test_no_product_is_rounded_unless_asked_for(asked):
+    """What an accelerator does with a product is in its precision; that of the CPU is the same."""
+    flow = mf.models.m_flow(
+        *(jax.random.key(0), (5,), 2), chart_layers=2, latent_layers=2, linear=True, bins=3, width=4
+    )
+    with jax.default_matmul_precision(asked):
+        program = str(jax.make_jaxpr(flow.log_prob_and_distance)(jnp.zeros((3, 5))))
+    found = re.findall(r"dot_general\[.*?precision=(.*?)\n", program, re.DOTALL)
+    assert "HIGHEST" in "".join(found)  # placements, LU maps and splines, whatever is asked for
+    assert all("HIGHEST" in precision for precision in found) is (asked is None)
 
 
 # Splines ---------------------------------------------------------------------------------------

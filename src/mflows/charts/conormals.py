@@ -20,6 +20,7 @@ from paramax import unwrap
 
 from mflows.charts.coupling import hidden_layers, move
 from mflows.charts.pushforward import condition_for
+from mflows.nets import full_precision
 
 
 @singledispatch
@@ -43,7 +44,9 @@ def _(layer: Coupling, x, covectors, condition):
     h, pullback = jax.vjp(hidden_layers(layer, condition), x[:split])
     y, slope, folded = move(layer, h, x[split:])
     ahead = covectors[:, split:] / slope
-    back = jax.vmap(lambda covector: pullback(covector)[0])(ahead @ folded)
+    with full_precision():
+        covectors_of_h = ahead @ folded
+    back = jax.vmap(lambda covector: pullback(covector)[0])(covectors_of_h)
     covectors = jnp.hstack((covectors[:, :split] - back, ahead))
     return jnp.hstack((x[:split], y)), jnp.log(jnp.abs(slope)).sum(), covectors
 

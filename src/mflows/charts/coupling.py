@@ -24,7 +24,7 @@ from flowjax.bijections import Coupling
 from jaxtyping import Array, Float
 from paramax import unwrap
 
-from mflows.nets import AngularMLP, ResidualMLP
+from mflows.nets import AngularMLP, ResidualMLP, full_precision
 
 
 class Moved(NamedTuple):
@@ -50,7 +50,9 @@ def move(layer: Coupling, h: Float[Array, " width"], x: Float[Array, " moved"]) 
 
     theta = last(h).reshape(x.size, -1)
     y, (slope, dtheta) = jax.vmap(jax.value_and_grad(transformer, (0, 1)))(x, theta)
-    folded = jnp.einsum("jp,jpw->jw", dtheta, last.weight.reshape(*dtheta.shape, -1))
+    weights = last.weight.reshape(*dtheta.shape, -1)
+    with full_precision():
+        folded = jnp.einsum("jp,jpw->jw", dtheta, weights)
     return Moved(y, slope, folded)
 
 

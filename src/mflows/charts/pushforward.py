@@ -15,6 +15,7 @@ from jaxtyping import Array, Float
 from paramax import unwrap
 
 from mflows.charts.coupling import hidden_layers, move
+from mflows.nets import full_precision
 
 
 def condition_for(part, condition: Array | None) -> Array | None:
@@ -43,7 +44,8 @@ def _(layer: Coupling, x, frame, condition):
     h, differential = jax.linearize(hidden_layers(layer, condition), x[:split])
     y, slope, folded = move(layer, h, x[split:])
     dh = jax.vmap(differential)(frame[:, :split])
-    tangents = frame[:, split:] * slope + dh @ folded.T
+    with full_precision():
+        tangents = frame[:, split:] * slope + dh @ folded.T
     return jnp.hstack((x[:split], y)), jnp.hstack((frame[:, :split], tangents))
 
 

@@ -2,7 +2,8 @@
 
 from mflows.nets.angular import AngularMLP
 from mflows.nets.gaussian import GaussianEncoder
+from mflows.nets.linear import Linear, full_precision
 from mflows.nets.residual import ResidualMLP
 from mflows.nets.skip import SkipMLP
 
-__all__ = ["AngularMLP", "GaussianEncoder", "ResidualMLP", "SkipMLP"]
+__all__ = ["AngularMLP", "GaussianEncoder", "Linear", "ResidualMLP", "SkipMLP", "full_precision"]

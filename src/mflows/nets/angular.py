@@ -9,6 +9,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from mflows.nets.linear import Linear
 from mflows.nets.residual import ResidualMLP
 
 
@@ -31,7 +32,7 @@ class AngularMLP(eqx.Module):
         self.angles = angles
 
     @property
-    def last(self) -> eqx.nn.Linear:
+    def last(self) -> Linear:
         """The last, affine, layer."""
         return self.net.last
 

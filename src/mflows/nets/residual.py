@@ -17,6 +17,8 @@ import jax.random as jr
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from mflows.nets.linear import Linear
+
 
 class ResidualMLP(eqx.Module):
     """A residual network from ``in_size`` to ``out_size`` features.
@@ -31,9 +33,9 @@ class ResidualMLP(eqx.Module):
         scale: Factor on the initial weights and biases of the last layer.
     """
 
-    first: eqx.nn.Linear
-    blocks: tuple[tuple[eqx.nn.Linear, eqx.nn.Linear], ...]
-    last: eqx.nn.Linear
+    first: Linear
+    blocks: tuple[tuple[Linear, Linear], ...]
+    last: Linear
     activation: Callable[[Array], Array]
 
     def __init__(
@@ -64,14 +66,14 @@ class ResidualMLP(eqx.Module):
         return self.last(self.hidden(x))
 
 
-def _linear_layers(key: PRNGKeyArray, sizes: tuple[int, ...]) -> list[eqx.nn.Linear]:
+def _linear_layers(key: PRNGKeyArray, sizes: tuple[int, ...]) -> list[Linear]:
     """Layers between ``sizes``, weights and biases uniform in +-1/sqrt(inputs), as Equinox's own.
 
     All are drawn at once: a random draw takes longer to compile than all the rest of a network.
     """
 
-    def bounds(inputs: int, outputs: int) -> eqx.nn.Linear:
-        layer = eqx.filter_eval_shape(eqx.nn.Linear, inputs, outputs, key=key)
+    def bounds(inputs: int, outputs: int) -> Linear:
+        layer = eqx.filter_eval_shape(Linear, inputs, outputs, key=key)
         return jax.tree.map(lambda leaf: jnp.full(leaf.shape, max(inputs, 1) ** -0.5), layer)
 
     limits, unravel = ravel_pytree([bounds(*pair) for pair in pairwise(sizes)])
