@@ -77,7 +77,7 @@ def read_parquet(path: Path) -> Table:
     """Open a parquet file; its columns are read when they are asked for."""
     import polars as pl
 
-    frame = pl.scan_parquet(path, glob=False)
+    frame = pl.scan_parquet(path, glob=False, low_memory=True)
     rows = frame.select(pl.len()).collect().item()
     table = _from_frame(path.name, frame, rows, named=True)
 
