@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from mflows.data import DataError, Stream, load, stream
+from mflows.data import DataError, Stream, flat, load, stream
 
 module = importlib.import_module("mflows.data.stream")
 ROWS = 997
@@ -16,7 +16,8 @@ ROWS = 997
 @pytest.fixture(params=[".npy", ".h5", ".parquet"])
 def path(request, tmp_path, monkeypatch):
     """A table of three columns and, where the format has names, a condition."""
-    monkeypatch.setattr(module, "NUMBERS", 300)  # about a hundred rows at once
+    for each in (module, flat):
+        monkeypatch.setattr(each, "NUMBERS", 300)  # about a hundred rows at once
     rng = np.random.default_rng(0)
     x, theta = rng.normal(size=(ROWS, 3)).astype(np.float32), rng.normal(size=ROWS)
     path = tmp_path / f"table{request.param}"

@@ -14,19 +14,24 @@ import numpy as np
 
 from mflows.data.table import Table
 
+NUMBERS = 1 << 26
+"""Numbers decoded at once: a quarter of a gigabyte in single precision."""
+
 
 class _Flat:
     """Columns of a table, row after row, in a temporary file (``TMPDIR``)."""
 
-    def __init__(self, pieces: Iterable[np.ndarray], names: tuple[str, ...], rows: int):
+    def __init__(self, table: Table, names: tuple[str, ...]):
         file = tempfile.TemporaryFile(prefix="mflows-")  # noqa: SIM115
         weakref.finalize(self, file.close)
-        self._file, self._shape = file, (rows, len(names))
+        self._file, self._shape = file, (table.rows, len(names))
         self._column = {name: index for index, name in enumerate(names)}
         self._dtype = np.dtype(np.float32)
-        for number, piece in enumerate(pieces):
-            self._dtype = self._dtype if number else piece.dtype
-            piece.astype(self._dtype, copy=False).tofile(file)
+        step = max(NUMBERS // len(names), 1)
+        for start in range(0, table.rows, step):
+            part = table.read(names, slice(start, start + step))
+            self._dtype = part.dtype if start == 0 else self._dtype
+            part.astype(self._dtype, copy=False).tofile(file)
 
     def read(self, names: Sequence[str], rows: slice) -> np.ndarray:
         columns = [self._column[name] for name in names]
@@ -41,11 +46,10 @@ def flat_copy(table: Table, groups: Iterable[tuple[str, ...]]) -> Table:
 
     Columns that are asked for together have to be of one group.
     """
-    assert table.pieces is not None
-    copies = {names: _Flat(table.pieces(names), names, table.rows) for names in groups if names}
+    copies = {names: _Flat(table, names) for names in groups if names}
 
     def read(names: Sequence[str], rows: slice) -> np.ndarray:
         (copy,) = (copy for group, copy in copies.items() if {*names} <= {*group})
         return copy.read(names, rows)
 
-    return replace(table, read=read, pieces=None)
+    return replace(table, read=read, row_groups=False)

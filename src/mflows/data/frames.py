@@ -4,7 +4,7 @@ A csv file may be separated by comma, semicolon or tab, and may lack the header 
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,6 @@ from mflows.data.checks import DataError, listed, plural
 from mflows.data.data import column_names
 from mflows.data.table import Table
 
-NUMBERS = 1 << 22
-"""Numbers decoded at once."""
 MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None"]
 
 
@@ -77,16 +75,9 @@ def read_parquet(path: Path) -> Table:
     """Open a parquet file; its columns are read when they are asked for."""
     import polars as pl
 
-    frame = pl.scan_parquet(path, glob=False, low_memory=True)
+    frame = pl.scan_parquet(path, glob=False)
     rows = frame.select(pl.len()).collect().item()
-    table = _from_frame(path.name, frame, rows, named=True)
-
-    def pieces(names: Sequence[str]) -> Iterator[np.ndarray]:
-        size = max(NUMBERS // len(names), 1)
-        for part in _chosen(frame, names).collect_batches(chunk_size=size, maintain_order=True):
-            yield _numbers(path.name, part)
-
-    return replace(table, pieces=pieces)
+    return replace(_from_frame(path.name, frame, rows, named=True), row_groups=True)
 
 
 def _from_frame(source: str, frame: Any, height: int, *, named: bool) -> Table:

@@ -42,12 +42,7 @@ def read_table(path: str | Path) -> Table:
         with _readable(path):
             return table.read(names, rows)
 
-    def pieces(names: Sequence[str]) -> Iterator[np.ndarray]:
-        with _readable(path):
-            assert table.pieces is not None
-            yield from table.pieces(names)
-
-    return replace(table, read=read, pieces=None if table.pieces is None else pieces)
+    return replace(table, read=read)
 
 
 @contextmanager

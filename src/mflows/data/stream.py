@@ -193,7 +193,7 @@ def stream(
         )
     table = read_table(path)
     chosen = choose_columns(table, condition, columns)
-    if table.pieces is not None:
+    if table.row_groups:
         table = flat_copy(table, chosen)
     found = Stream(table, *chosen)
     constant, constant_condition = (

@@ -1,6 +1,6 @@
 """`Table`: the named columns of a file, taken on request."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from mmap import mmap
 from typing import Any
@@ -21,8 +21,7 @@ class Table:
             the format allows, only then the file is read, and no more of it; a part of a .npy file
             is mapped, not copied.
         groups: Further arrays: name of the array -> names of its columns.
-        pieces: Function from k names to all rows in pieces of shape (rows, k), one after the other,
-            for files of which ``read`` reads much more than it is asked for.
+        row_groups: Whether whole groups of rows are decoded, however few are read.
     """
 
     source: str
@@ -31,7 +30,7 @@ class Table:
     named: bool
     read: Callable[[Sequence[str], slice], np.ndarray]
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    pieces: Callable[[Sequence[str]], Iterator[np.ndarray]] | None = None
+    row_groups: bool = False
 
     def take(self, names: Sequence[str]) -> np.ndarray:
         """The columns of these names, shape (N, k), in memory whatever becomes of the file."""
