@@ -22,6 +22,7 @@ import jax
 import jax.random as jr
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.ticker import NullLocator
 from ours import m_flow_of, one_step
 from rich.console import Console
 from rich.table import Table
@@ -100,6 +101,7 @@ def draw(found: list[Growth], path: Path) -> None:
     """One panel per variable, its lines labelled with their slopes."""
     figure, axes = plt.subplots(1, len(found), figsize=(15, 3.2), sharey=True, layout="tight")
     for axis, panel in zip(axes, found, strict=True):
+        highest = max(seconds[-1] for seconds in panel.seconds.values())
         for name, seconds in panel.seconds.items():
             colour, end = COLOURS[name], (panel.values[-1], 1e3 * seconds[-1])
             axis.plot(panel.values, 1e3 * seconds, "o-", color=colour, markersize=3, linewidth=1.2)
@@ -109,10 +111,13 @@ def draw(found: list[Growth], path: Path) -> None:
                 xytext=(6, 0),
                 textcoords="offset points",
                 color=colour,
-                va="center",
+                va="bottom" if seconds[-1] == highest else "top",
                 fontsize=8,
             )
         axis.set(xscale="log", yscale="log", xlabel=panel.variable)
+        axis.set_xticks(panel.values, [f"{value:,}" for value in panel.values])
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.tick_params(axis="x", labelsize=8)
         axis.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("ms per call")
     path.parent.mkdir(parents=True, exist_ok=True)
