@@ -10,7 +10,7 @@ from functools import singledispatch
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from flowjax.bijections import AbstractBijection, Chain, Coupling, Invert, Sandwich, Scan
+from flowjax.bijections import AbstractBijection, Chain, Coupling, Invert, Permute, Sandwich, Scan
 from jaxtyping import Array, Float
 from paramax import unwrap
 
@@ -37,35 +37,70 @@ def pushforward(
     return y, jax.vmap(differential)(frame)
 
 
-@pushforward.register
-def _(layer: Coupling, x, frame, condition):
+@pushforward.register(Coupling)
+@pushforward.register(Chain)
+@pushforward.register(Sandwich)
+@pushforward.register(Scan)
+def _(layer, x, frame, condition):
+    y, columns = _push_columns(layer, x, jnp.moveaxis(frame, 0, -1), condition)
+    return y, jnp.moveaxis(columns, -1, 0)
+
+
+@singledispatch
+def _push_columns(
+    layer, x: Array, columns: Float[Array, "... k"], condition: Array | None
+) -> tuple[Array, Float[Array, "... k"]]:
+    """As ``pushforward``, of columns.
+
+    So between layers: to permute coordinates, and to split and join them, then moves whole runs of
+    k numbers. Along rows of several thousand it would take half of the time.
+    """
+    y, frame = pushforward(layer, x, jnp.moveaxis(columns, -1, 0), condition)
+    return y, jnp.moveaxis(frame, 0, -1)
+
+
+@_push_columns.register
+def _(layer: Coupling, x, columns, condition):
     layer, condition = unwrap(layer), condition_for(layer, condition)
     split = layer.untransformed_dim
     h, differential = jax.linearize(hidden_layers(layer, condition), x[:split])
     y, slope, folded = move(layer, h, x[split:])
-    dh = jax.vmap(differential)(frame[:, :split])
+    dh = jax.vmap(differential, -1, -1)(columns[:split])
     with full_precision():
-        tangents = frame[:, split:] * slope + dh @ folded.T
-    return jnp.hstack((x[:split], y)), jnp.hstack((frame[:, :split], tangents))
+        moved = slope[:, None] * columns[split:] + folded @ dh
+    return jnp.hstack((x[:split], y)), jnp.vstack((columns[:split], moved))
 
 
-@pushforward.register
-def _(layer: Chain, x, frame, condition):
+@_push_columns.register
+def _(layer: Permute, x, columns, condition):
+    return x[layer.permutation], columns[layer.permutation]
+
+
+@_push_columns.register
+def _(layer: Chain, x, columns, condition):
     for bijection in layer.bijections:
-        x, frame = pushforward(bijection, x, frame, condition)
-    return x, frame
+        x, columns = _push_columns(bijection, x, columns, condition)
+    return x, columns
 
 
-@pushforward.register
-def _(layer: Sandwich, x, frame, condition):
-    return pushforward(Chain([layer.outer, layer.inner, Invert(layer.outer)]), x, frame, condition)
+@_push_columns.register
+def _(layer: Sandwich, x, columns, condition):
+    chain = Chain([layer.outer, layer.inner, _inverse(layer.outer)])
+    return _push_columns(chain, x, columns, condition)
 
 
-@pushforward.register
-def _(layer: Scan, x, frame, condition):
+def _inverse(layer: AbstractBijection) -> AbstractBijection:
+    if not isinstance(layer, Permute):
+        return Invert(layer)
+    back = layer.inverse_permutation, layer.permutation
+    return eqx.tree_at(lambda p: (p.permutation, p.inverse_permutation), layer, back)
+
+
+@_push_columns.register
+def _(layer: Scan, x, columns, condition):
     arrays, static = eqx.partition(layer.bijection, eqx.is_array)
 
     def step(carry, arrays):
-        return pushforward(eqx.combine(arrays, static), *carry, condition), None
+        return _push_columns(eqx.combine(arrays, static), *carry, condition), None
 
-    return jax.lax.scan(step, (x, frame), arrays)[0]
+    return jax.lax.scan(step, (x, columns), arrays)[0]
