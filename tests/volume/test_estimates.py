@@ -59,7 +59,7 @@ def test_conjugate_gradients_over_all_unit_vectors_sum_to_the_exact_gradient(cha
     method = ConjugateGradient(rtol=1e-13)
 
     def summed(chart, u):
-        return sum(method.of_probe(chart, u, probe) for probe in jnp.eye(N))
+        return jax.lax.map(lambda probe: method.of_probe(chart, u, probe), jnp.eye(N)).sum()
 
     def exact(chart, u):
         return Exact().log_volume(chart, u)
@@ -219,13 +219,13 @@ def test_the_gradient_of_lanczos_is_right_in_the_mean(chart, u):
 @pytest.mark.parametrize("method", [Lanczos(probes=2, order=3), ConjugateGradient(), Hadamard()])
 def test_batches_of_estimates_have_gradients_of_the_chart(chart, method):
     """One by one as in a batch."""
-    points, keys = jr.normal(jr.key(0), (3, N)), jr.split(jr.key(1), 3)
+    points, keys = jr.normal(jr.key(0), (2, N)), jr.split(jr.key(1))
 
     def summed(chart):
         return jax.vmap(lambda u, k: method.log_volume(chart, u, key=k))(points, keys).sum()
 
     def one_by_one(chart):
-        return sum(method.log_volume(chart, points[i], key=keys[i]) for i in range(3))
+        return sum(method.log_volume(chart, points[i], key=keys[i]) for i in range(2))
 
     assert_same_gradient(gradient(summed, chart), gradient(one_by_one, chart), 1e-8)
 
