@@ -77,6 +77,14 @@ def _(layer: Permute, x, columns, condition):
 
 
 @_push_columns.register
+def _(layer: Invert, x, columns, condition):
+    if not isinstance(layer.bijection, Permute):
+        return _push_columns.dispatch(object)(layer, x, columns, condition)
+    order = layer.bijection.inverse_permutation
+    return x[order], columns[order]
+
+
+@_push_columns.register
 def _(layer: Chain, x, columns, condition):
     for bijection in layer.bijections:
         x, columns = _push_columns(bijection, x, columns, condition)
@@ -85,15 +93,8 @@ def _(layer: Chain, x, columns, condition):
 
 @_push_columns.register
 def _(layer: Sandwich, x, columns, condition):
-    chain = Chain([layer.outer, layer.inner, _inverse(layer.outer)])
+    chain = Chain([layer.outer, layer.inner, Invert(layer.outer)])
     return _push_columns(chain, x, columns, condition)
-
-
-def _inverse(layer: AbstractBijection) -> AbstractBijection:
-    if not isinstance(layer, Permute):
-        return Invert(layer)
-    back = layer.inverse_permutation, layer.permutation
-    return eqx.tree_at(lambda p: (p.permutation, p.inverse_permutation), layer, back)
 
 
 @_push_columns.register
