@@ -17,8 +17,9 @@ from equinox import AbstractVar
 from flowjax.bijections import AbstractBijection, Chain
 from jaxtyping import Array, Float, Scalar
 
-from mflows.charts.pushforward import condition_for, pushforward
-from mflows.charts.stack import leading, transformed
+from mflows.charts.pushforward import pushforward
+from mflows.charts.stack import leading
+from mflows.charts.values import inverted, transformed
 
 
 class Unavailable(ValueError):
@@ -109,10 +110,10 @@ class BijectionChart(Chart):
         self.cond_shape = bijection.cond_shape
 
     def decode(self, u, condition=None):
-        return self.bijection.transform(u, condition_for(self.bijection, condition))
+        return transformed(self.bijection, u, condition)
 
     def encode(self, x, condition=None):
-        return self.bijection.inverse(x, condition_for(self.bijection, condition))
+        return inverted(self.bijection, x, condition)
 
 
 class Pad(Chart):
@@ -172,8 +173,7 @@ class Composed(Chart):
     def encode(self, x, condition=None):
         if is_padded(self):
             return leading(self.bijection, x, self.latent_dim, condition)
-        inner = self.bijection.inverse(x, condition_for(self.bijection, condition))
-        return self.inner.encode(inner, condition)
+        return self.inner.encode(inverted(self.bijection, x, condition), condition)
 
 
 def is_padded(chart: Chart) -> TypeGuard[Composed]:

@@ -10,6 +10,7 @@ It is FlowJAX's function, but with slope 1 at the ends of the interval, and deri
 * y and the slope depend on six numbers of one bin. Their gradients in these are computed with the
   values, and how the bin moves with the parameters is a sum under a mask, whose transpose needs no
   scatter.
+* Values alone (``transform``, ``inverse``) take nothing of the slope, not even until it is dropped.
 * The inverse is differentiated as the implicit function that it is, dx = (dy - df/dtheta dtheta) /
   f'(x), which never differentiates a square root. It is finite in float32 too: FlowJAX's takes
   the root of a discriminant that rounding turns negative near the upper edge of flat bins.
@@ -19,6 +20,7 @@ slope, which is learned like the others.
 """
 
 import math
+from collections.abc import Callable
 from functools import partial, reduce
 from typing import NamedTuple
 
@@ -27,13 +29,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flowjax.bijections import AbstractBijection
-from jaxtyping import Array, Float, Scalar
+from jaxtyping import Array, ArrayLike, Float, Scalar
 
 from mflows.charts.torus import wrapped
 
 MIN_SIZE, MIN_SLOPE = 1e-3, 1e-3
 """Least width and height of a bin, as fractions of the interval, and least slope at a knot."""
 
+_X, _Y = 0, 1
 _SLOPE_ONE = math.log(math.expm1(1 - MIN_SLOPE))
 
 
@@ -64,12 +67,33 @@ class RationalQuadraticSpline(AbstractBijection):
         self.parameters = jnp.zeros(3 * bins - 1)
         self.interval = float(interval)
 
+    def transform(self, x, condition=None):
+        inside, safe = self._within(x)
+        bin = _bin_of(self.interval, _X, self.parameters, safe)
+        return jnp.where(inside, _curve(bin, safe), x)
+
+    def inverse(self, y, condition=None):
+        inside, safe = self._within(y)
+        bin = _bin_of(self.interval, _Y, self.parameters, safe)
+        return jnp.where(inside, _root(bin, safe), y)
+
     def transform_and_log_det(self, x, condition=None):
-        return _transform_and_log_slope(self.interval, self.parameters, x)
+        inside, safe = self._within(x)
+        bin = _bin_of(self.interval, _X, self.parameters, safe)
+        y, log_slope = _curve(bin, safe), _log_slope(bin, safe)
+        return jnp.where(inside, y, x), jnp.where(inside, log_slope, 0.0)
 
     def inverse_and_log_det(self, y, condition=None):
-        x, log_slope = _inverse_and_log_slope(self.interval, self.parameters, y)
-        return x, -log_slope
+        inside, safe = self._within(y)
+        bin = _bin_of(self.interval, _Y, self.parameters, safe)
+        x = _root(bin, safe)
+        return jnp.where(inside, x, y), jnp.where(inside, -_log_slope(bin, x), 0.0)
+
+    def _within(self, value: ArrayLike) -> tuple[Scalar, Scalar]:
+        """Whether a value lies in the interval, and one that does."""
+        value = jnp.asarray(value)
+        inside = (value > -self.interval) & (value < self.interval)
+        return inside, jnp.where(inside, value, 0.0)
 
 
 class CircularSpline(AbstractBijection):
@@ -92,12 +116,21 @@ class CircularSpline(AbstractBijection):
         self.turn = jnp.zeros(())
 
     def transform_and_log_det(self, x, condition=None):
-        y, log_slope = _transform_and_log_slope(math.pi, self.parameters, wrapped(x))
-        return wrapped(y + self.turn), log_slope
+        x = _on_circle(x)
+        bin = _bin_of(math.pi, _X, self.parameters, x)
+        return wrapped(_curve(bin, x) + self.turn), _log_slope(bin, x)
 
     def inverse_and_log_det(self, y, condition=None):
-        x, log_slope = _inverse_and_log_slope(math.pi, self.parameters, wrapped(y - self.turn))
-        return x, -log_slope
+        y = _on_circle(y - self.turn)
+        bin = _bin_of(math.pi, _Y, self.parameters, y)
+        x = _root(bin, y)
+        return x, -_log_slope(bin, x)
+
+
+def _on_circle(angle: ArrayLike) -> Scalar:
+    """The angle in [-pi, pi], also after rounding."""
+    angle = wrapped(angle)
+    return angle + jax.lax.stop_gradient(jnp.clip(angle, -math.pi, math.pi) - angle)
 
 
 class _Bin(NamedTuple):
@@ -111,15 +144,38 @@ class _Bin(NamedTuple):
     right: Scalar
 
 
-def _curve(bin: _Bin, x: Scalar) -> tuple[Scalar, Scalar]:
-    """Y and the logarithm of the slope."""
+def _with_gradient(function: Callable[[_Bin, Scalar], Scalar]) -> Callable[[_Bin, Scalar], Scalar]:
+    """The function; its gradient is computed with its value."""
+    differentiable = jax.custom_jvp(function)
+
+    @differentiable.defjvp
+    def _(at, tangents):
+        value, gradient = jax.value_and_grad(function, (0, 1))(*at)
+        return value, _dot(gradient, tangents)
+
+    return differentiable
+
+
+def _shape(bin: _Bin, x: Scalar) -> tuple[Scalar, Scalar, Scalar]:
+    """The secant, t and the denominator."""
     secant, t = bin.height / bin.width, (x - bin.x) / bin.width
-    below = secant + (bin.left + bin.right - 2 * secant) * t * (1 - t)
-    y = bin.y + bin.height * (secant * t**2 + bin.left * t * (1 - t)) / below
+    return secant, t, secant + (bin.left + bin.right - 2 * secant) * t * (1 - t)
+
+
+@_with_gradient
+def _curve(bin: _Bin, x: Scalar) -> Scalar:
+    secant, t, below = _shape(bin, x)
+    return bin.y + bin.height * (secant * t**2 + bin.left * t * (1 - t)) / below
+
+
+@_with_gradient
+def _log_slope(bin: _Bin, x: Scalar) -> Scalar:
+    secant, t, below = _shape(bin, x)
     steep = bin.right * t**2 + 2 * secant * t * (1 - t) + bin.left * (1 - t) ** 2
-    return y, 2 * jnp.log(secant / below) + jnp.log(steep)
+    return 2 * jnp.log(secant / below) + jnp.log(steep)
 
 
+@jax.custom_jvp
 def _root(bin: _Bin, y: Scalar) -> Scalar:
     """The x at which the curve reaches y."""
     secant, above = bin.height / bin.width, (y - bin.y) / bin.height
@@ -131,19 +187,104 @@ def _root(bin: _Bin, y: Scalar) -> Scalar:
     return bin.x + bin.width * jnp.clip(t, 0.0, 1.0)
 
 
+@_root.defjvp
+def _(primals, tangents):
+    (bin, _), (dbin, dy) = primals, tangents
+    x = _root(*primals)
+    gradient, slope = jax.grad(_curve, (0, 1))(bin, x)
+    return x, (dy - _dot(gradient, dbin)) / slope
+
+
+def _dot(gradient, tangent) -> Scalar:
+    return reduce(jnp.add, jax.tree.leaves(jax.tree.map(jnp.multiply, gradient, tangent)))
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _bin_of(interval: float, axis: int, parameters: Array, value: Scalar) -> _Bin:
+    """The bin in which an x or a y lies."""
+    return _found(interval, axis, parameters, value)[0]
+
+
+@_bin_of.defjvp
+def _(interval, axis, primals, tangents):
+    bin, k = _found(interval, axis, *primals)
+    return bin, _bin_tangent(interval, primals[0], k, tangents[0])
+
+
+def _found(interval: float, axis: int, parameters: Array, value: Scalar) -> tuple[_Bin, Scalar]:
+    """The bin in which an x or a y lies, and its number k."""
+    *logits, slopes = _parts(parameters)
+    x, y = (_edges(interval, each) for each in logits)
+    k = jnp.sum(value >= (x, y)[axis][1:-1])
+    (x_0, x_1), (y_0, y_1) = _ends(x, k), _ends(y, k)
+    left, right = (
+        MIN_SLOPE + _softplus(end + _SLOPE_ONE) for end in _ends(_at_knots(slopes, x.size - 1), k)
+    )
+    # Sizes are differences of the very edges that were compared, so that 0 <= t <= 1.
+    return _Bin(x_0, y_0, x_1 - x_0, y_1 - y_0, left, right), k
+
+
+def _bin_tangent(interval: float, parameters: Array, k: Scalar, tangent: Array) -> _Bin:
+    """How bin k moves when the parameters do."""
+    widths, heights, (slopes, dslopes) = zip(_parts(parameters), _parts(tangent), strict=True)
+    bins = np.arange(widths[0].size, dtype=np.int32)
+    knots = np.arange(bins.size + 1, dtype=np.int32)
+
+    def total(mask, values):
+        return jnp.sum(jax.lax.select(mask, values, jnp.zeros_like(values)))
+
+    def edge_and_size(logits, dlogits):
+        weights = _weights(logits)
+        shares = weights / jnp.sum(weights)
+        moved = shares * (dlogits - jnp.sum(shares * dlogits))
+        return (_scale(interval, bins.size) * total(mask, moved) for mask in (bins < k, bins == k))
+
+    (x, width), (y, height) = edge_and_size(*widths), edge_and_size(*heights)
+    slopes, dslopes = (_at_knots(each, bins.size) for each in (slopes, dslopes))
+    left, right = (
+        jax.lax.logistic(end + _SLOPE_ONE) * total(knots == k + at, dslopes)
+        for at, end in enumerate(_ends(slopes, k))
+    )
+    return _Bin(x, y, width, height, left, right)
+
+
+def _ends(at_knots: Array, k: Scalar) -> tuple[Scalar, Scalar]:
+    """What belongs to the lower and to the upper end of bin k."""
+    lower, upper = (
+        at_knots.at[at].get(mode="promise_in_bounds", wrap_negative_indices=False)
+        for at in (k, k + 1)
+    )
+    return lower, upper
+
+
 def _parts(parameters: Array) -> list[Array]:
     """What gives the widths, the heights and the slopes: at inner knots, or at all on a circle."""
     bins = (parameters.size + 1) // 3
     return jnp.split(parameters, (bins, 2 * bins))
 
 
-def _is_circular(parameters: Array) -> bool:
-    return parameters.size % 3 == 0
-
-
 def _at_knots(slopes: Array, bins: int) -> Array:
     """Slopes at all knots: at the ends 1, which is the softplus of 0, or on a circle the same."""
-    return jnp.append(slopes, slopes[:1]) if slopes.size == bins else jnp.pad(slopes, 1)
+    if slopes.size == bins:
+        return jnp.concatenate([slopes, slopes[:1]])
+    return _padded(slopes, 0.0, (1, 1))
+
+
+def _edges(interval: float, logits: Array) -> Array:
+    """The edges of the bins, shape (bins + 1,)."""
+    bins = logits.size
+    # Sums first, then one division: a softmax and its sums, but for one pass less over the bins.
+    weights = _weights(logits)
+    up_to = np.tril(np.ones((bins, bins), logits.dtype))
+    sums = jnp.matmul(up_to, weights, precision="highest")
+    least = 2 * interval * MIN_SIZE * np.arange(1, bins, dtype=logits.dtype) - interval
+    inner = sums[:-1] * (_scale(interval, bins) / sums[-1]) + least
+    return _padded(_padded(inner, -interval, (1, 0)), interval, (0, 1))
+
+
+def _weights(logits: Array) -> Array:
+    """What is in proportion to the sizes of the bins, less the least size; 1 at most."""
+    return jnp.exp(logits - jax.lax.stop_gradient(logits.max()))
 
 
 def _scale(interval: float, bins: int) -> float:
@@ -151,106 +292,9 @@ def _scale(interval: float, bins: int) -> float:
     return 2 * interval * (1 - MIN_SIZE * bins)
 
 
-def _bin_of(
-    interval: float, parameters: Array, value: Scalar, *, inverse: bool = False
-) -> tuple[_Bin, Scalar]:
-    """The bin in which an x lies, or a y if ``inverse``, and its number k."""
-    *logits, slopes = _parts(parameters)
-    x, y = (_edges(interval, each) for each in logits)
-    k = jnp.sum(value >= (y if inverse else x)[1:-1])
-    slopes = _at_knots(slopes, x.size - 1)
-    left, right = (MIN_SLOPE + jax.nn.softplus(slopes[at] + _SLOPE_ONE) for at in (k, k + 1))
-    # Sizes are differences of the very edges that were compared, so that 0 <= t <= 1.
-    return _Bin(x[k], y[k], x[k + 1] - x[k], y[k + 1] - y[k], left, right), k
+def _softplus(x: Array) -> Array:
+    return jnp.maximum(x, 0.0) + jnp.log1p(jnp.exp(-jnp.abs(x)))
 
 
-def _edges(interval: float, logits: Array) -> Array:
-    """The edges of the bins, shape (bins + 1,)."""
-    bins = logits.size
-    # Sums first, then one division: a softmax and its sums, but for one pass less over the bins.
-    weights = jnp.exp(logits - jax.lax.stop_gradient(logits.max()))
-    up_to = np.tril(np.ones((bins, bins), logits.dtype))
-    sums = jnp.matmul(up_to, weights, precision="highest")
-    least = 2 * interval * MIN_SIZE * np.arange(1, bins, dtype=logits.dtype) - interval
-    inner = least + sums[:-1] * (_scale(interval, bins) / sums[-1])
-    return jnp.pad(inner, 1, constant_values=(-interval, interval))
-
-
-def _bin_tangent(interval: float, parameters: Array, k: Scalar, tangent: Array) -> _Bin:
-    """How bin k moves when the parameters do."""
-    widths, heights, (slopes, dslopes) = zip(_parts(parameters), _parts(tangent), strict=True)
-    bins = jnp.arange(widths[0].size)
-    knots = jnp.arange(0 if _is_circular(parameters) else 1, bins.size)
-
-    def total(mask, values):
-        return jnp.sum(jnp.where(mask, values, 0.0))
-
-    def edge_and_size(logits, dlogits):
-        shares = jax.nn.softmax(logits)
-        moved = shares * (dlogits - jnp.sum(shares * dlogits))
-        return (_scale(interval, bins.size) * total(mask, moved) for mask in (bins < k, bins == k))
-
-    (x, width), (y, height) = edge_and_size(*widths), edge_and_size(*heights)
-    slopes = _at_knots(slopes, bins.size)
-    left, right = (
-        jax.nn.sigmoid(slopes[at] + _SLOPE_ONE) * total(knots == at % bins.size, dslopes)
-        for at in (k, k + 1)
-    )
-    return _Bin(x, y, width, height, left, right)
-
-
-def _within(interval: float, parameters: Array, value: Scalar) -> tuple[Scalar, Scalar]:
-    """Whether a value lies in the interval, as all do on a circle, and one that does."""
-    if _is_circular(parameters):
-        return jnp.full((), True), jnp.clip(value, -interval, interval)
-    inside = (value > -interval) & (value < interval)
-    return inside, jnp.where(inside, value, 0.0)
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _transform_and_log_slope(interval: float, parameters: Array, x: Scalar):
-    inside, safe = _within(interval, parameters, x)
-    bin, _ = _bin_of(interval, parameters, safe)
-    y, log_slope = _curve(bin, safe)
-    return jnp.where(inside, y, x), jnp.where(inside, log_slope, 0.0)
-
-
-@_transform_and_log_slope.defjvp
-def _(interval, primals, tangents):
-    (parameters, x), (dparameters, dx) = primals, tangents
-    inside, safe = _within(interval, parameters, x)
-    bin, k = _bin_of(interval, parameters, safe)
-    (y, log_slope), pull = jax.vjp(_curve, bin, safe)
-    dbin = _bin_tangent(interval, parameters, k, dparameters)
-    dy, dlog_slope = (_dot(pull(weights), (dbin, dx)) for weights in ((1.0, 0.0), (0.0, 1.0)))
-    return (
-        (jnp.where(inside, y, x), jnp.where(inside, log_slope, 0.0)),
-        (jnp.where(inside, dy, dx), jnp.where(inside, dlog_slope, 0.0)),
-    )
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _inverse_and_log_slope(interval: float, parameters: Array, y: Scalar):
-    """X, and the logarithm of the slope dy/dx there."""
-    inside, safe = _within(interval, parameters, y)
-    bin, _ = _bin_of(interval, parameters, safe, inverse=True)
-    x = _root(bin, safe)
-    return jnp.where(inside, x, y), jnp.where(inside, _curve(bin, x)[1], 0.0)
-
-
-@_inverse_and_log_slope.defjvp
-def _(interval, primals, tangents):
-    (parameters, y), (dparameters, dy) = primals, tangents
-    x, log_slope = _inverse_and_log_slope(interval, parameters, y)
-    inside, safe = _within(interval, parameters, y)
-    bin, k = _bin_of(interval, parameters, safe, inverse=True)
-    _, pull = jax.vjp(_curve, bin, jnp.where(inside, x, 0.0))
-    (gradient, slope), (gradient_of_log, bend) = pull((1.0, 0.0)), pull((0.0, 1.0))
-    dbin = _bin_tangent(interval, parameters, k, dparameters)
-    dx = jnp.where(inside, (dy - _dot(gradient, dbin)) / slope, dy)
-    dlog_slope = _dot(gradient_of_log, dbin) + bend * dx
-    return (x, log_slope), (dx, jnp.where(inside, dlog_slope, 0.0))
-
-
-def _dot(gradient, tangent) -> Scalar:
-    return reduce(jnp.add, jax.tree.leaves(jax.tree.map(jnp.multiply, gradient, tangent)))
+def _padded(values: Array, value: float, before_and_after: tuple[int, int]) -> Array:
+    return jax.lax.pad(values, values.dtype.type(value), [(*before_and_after, 0)])

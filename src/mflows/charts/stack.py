@@ -13,6 +13,7 @@ from flowjax.bijections import AbstractBijection, Chain, Scan
 from jaxtyping import Array, ArrayLike, Float
 
 from mflows.charts.pushforward import condition_for
+from mflows.charts.values import inverted, transformed
 
 
 class Stack(Scan):
@@ -30,7 +31,7 @@ class Stack(Scan):
         self.kept = kept
 
     def transform(self, x, condition=None):
-        return _scanned(lambda layer, x: layer.transform(x, condition), self.bijection, x)
+        return _scanned(lambda layer, x: transformed(layer, x, condition), self.bijection, x)
 
     def inverse(self, y, condition=None):
         return _inverse(self.bijection, y, condition)
@@ -52,34 +53,22 @@ class Stack(Scan):
         return _scanned(further, self.bijection, (y, jnp.zeros((), y.dtype)), reverse=True)
 
 
-def transformed(bijection: AbstractBijection, x: Array, condition: Array | None) -> Array:
-    """The value of a bijection, or of a chain of them, part by part without log-determinants."""
-    for part in _parts(bijection):
-        x = part.transform(x, condition_for(part, condition))
-    return x
-
-
 def leading(
     bijection: AbstractBijection, y: Array, count: int, condition: Array | None
 ) -> Float[Array, " count"]:
     """The first ``count`` coordinates of the inverse at ``y``."""
-    first, *later = _parts(bijection)
+    first, *later = bijection.bijections if isinstance(bijection, Chain) else (bijection,)
     for part in reversed(later):
-        y = part.inverse(y, condition_for(part, condition))
-    condition = condition_for(first, condition)
+        y = inverted(part, y, condition)
     if not isinstance(first, Stack) or count > first.kept:
-        return first.inverse(y, condition)[:count]
+        return inverted(first, y, condition)[:count]
     arrays, static = eqx.partition(first.bijection, eqx.is_array)
     rest = eqx.combine(jax.tree.map(lambda leaf: leaf[1:], arrays), static)
-    return _inverse(rest, y, condition)[:count]
-
-
-def _parts(bijection: AbstractBijection) -> tuple[Any, ...]:
-    return tuple(bijection.bijections) if isinstance(bijection, Chain) else (bijection,)
+    return _inverse(rest, y, condition_for(first, condition))[:count]
 
 
 def _inverse(layers, y: ArrayLike, condition: ArrayLike | None) -> Array:
-    return _scanned(lambda layer, y: layer.inverse(y, condition), layers, y, reverse=True)
+    return _scanned(lambda layer, y: inverted(layer, y, condition), layers, y, reverse=True)
 
 
 def _scanned(function, layers, x, *, reverse: bool = False) -> Any:

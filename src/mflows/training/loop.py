@@ -101,7 +101,7 @@ def initial_state(parameters: Players, phase: Phase) -> State:
     return State(
         parameters,
         parameters,
-        optimizer(phase, decay(phase, 1)).init(parameters),
+        jax.jit(optimizer(phase, decay(phase, 1)).init)(parameters),
         jnp.full((), jnp.inf, dtype=float),
     )
 

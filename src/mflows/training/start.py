@@ -156,12 +156,18 @@ def _unrolled(flow: Flow, batch: Batch) -> Supervised | None:
 
 def _scaled(flow: Flow, x):
     """Data in the coordinates of the chart's placement."""
-    return jax.vmap(unwrap(placement_of(flow.chart)).inverse)(jnp.asarray(x))
+    return _unplaced(placement_of(flow.chart), jnp.asarray(x))
+
+
+@eqx.filter_jit
+def _unplaced(placement, x):
+    return jax.vmap(unwrap(placement).inverse)(x)
 
 
 def _standardised(placement: Placement, x) -> np.ndarray:
     """Data of mean zero and comparable scales, not yet turned."""
-    return np.asarray((x - placement.mean.tree) / placement.scale.tree)
+    mean, scale = np.asarray(placement.mean.tree), np.asarray(placement.scale.tree)
+    return (np.asarray(x) - mean) / scale
 
 
 def _standardisation(old: Placement, x: np.ndarray) -> Placement:
