@@ -1,5 +1,6 @@
 """Everything runs in float64; programs are compiled quickly rather than well, and kept."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -9,7 +10,7 @@ os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(
     Path(__file__).resolve().parents[1] / ".cache" / "jax"
 )
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.3"
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import hypothesis
@@ -18,7 +19,7 @@ import pytest
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 jax.config.update("jax_compilation_cache_max_size", -1)
 
@@ -41,3 +42,9 @@ def few_memory_maps():
     yield
     if MAPS.exists() and MAPS.read_bytes().count(b"\n") > 20_000:
         jax.clear_caches()
+
+
+def pytest_collection_finish():
+    """Collect garbage less often: tracing makes many objects, and few of them are garbage."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)

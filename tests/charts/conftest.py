@@ -19,6 +19,7 @@ from tests.registry import (
 )
 
 from mflows.charts import push_conormals, pushforward
+from mflows.charts.values import inverted, transformed
 from mflows.volume import Auto
 
 POINTS = 6
@@ -41,10 +42,13 @@ class ChartValues(NamedTuple):
 class LayerValues(NamedTuple):
     x: np.ndarray
     y: np.ndarray
+    log_det: np.ndarray
+    inverse: np.ndarray
+    inverse_log_det: np.ndarray
+    transformed: np.ndarray
     inverted: np.ndarray
     frame: np.ndarray
     jacobian: np.ndarray
-    log_det: np.ndarray
     pushed_y: np.ndarray
     pushed: np.ndarray
     fallback_y: np.ndarray
@@ -112,10 +116,12 @@ def _layer_values(name: str) -> LayerValues:
         return LayerValues(
             x,
             y,
-            layer.inverse(y, condition),
-            frame,
-            jax.jacfwd(lambda x: layer.transform(x, condition))(x),
             log_det,
+            *layer.inverse_and_log_det(y, condition),
+            transformed(layer, x, condition),
+            inverted(layer, y, condition),
+            frame,
+            jax.jacfwd(lambda x: transformed(layer, x, condition))(x),
             *pushforward(layer, x, frame, condition),
             *without_rules(layer, x, frame, condition),
             *push_conormals(layer, x, frame, condition),

@@ -50,6 +50,12 @@ def test_charts_without_a_condition_ignore_one(name):
 
 
 def test_inverting_undoes_a_layer(layer):
+    np.testing.assert_allclose(layer.inverse, layer.x, **TIGHT)
+    np.testing.assert_allclose(layer.inverse_log_det, -layer.log_det, **TIGHT)
+
+
+def test_values_without_log_determinants_are_the_same(layer):
+    np.testing.assert_allclose(layer.transformed, layer.y, **TIGHT)
     np.testing.assert_allclose(layer.inverted, layer.x, **TIGHT)
 
 

@@ -16,7 +16,7 @@ from mflows.training.checkpoint import checkpoint_path
 
 pytestmark = pytest.mark.xdist_group("distributed")
 PATIENCE = 240
-OPTIONS = tiny.options("--precision", "float64", "--epochs", "200")  # time enough to be killed
+OPTIONS = tiny.options("--precision", "float64", "--epochs", "100")  # time enough to be killed
 
 
 def start(*arguments: object, variables: dict[str, str] | None = None) -> subprocess.Popen:
