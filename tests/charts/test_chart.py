@@ -4,9 +4,17 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from flowjax.bijections import Affine, Chain
-from tests.registry import placement, scanned, spline
+from tests.registry import SMALL, key, placement, scanned, spline
 
-from mflows.charts import BijectionChart, Composed, Pad, Placement, place, placement_of
+from mflows.charts import (
+    BijectionChart,
+    Composed,
+    Pad,
+    Placement,
+    place,
+    placement_of,
+    spline_stack,
+)
 
 
 def test_then_on_a_whole_space_keeps_it_whole():
@@ -76,6 +84,21 @@ def test_parts_of_a_chart_share_one_condition_shape():
     message = r"share one condition shape; got \(5,\) and \(2,\)\."
     with pytest.raises(ValueError, match=message):
         Composed(Conditional(1, 3), scanned(cond_dim=2))
+
+
+@pytest.mark.parametrize(
+    ("x", "condition", "expected"),
+    [
+        (3, None, r"Expected a condition of shape \(2,\); got none"),
+        (3, 3, r"Expected a condition of shape \(2,\); got \(3,\)"),
+        (4, 2, r"Expected .* shape \(3,\); got \(4,\)"),
+    ],
+)
+def test_a_conditional_chart_wants_points_and_conditions_of_its_shapes(x, condition, expected):
+    chart = Pad(2, 3).then(spline_stack(key(0), 3, cond_dim=2, **SMALL))
+    condition = None if condition is None else jnp.zeros(condition)
+    with pytest.raises(ValueError, match=expected):
+        chart.encode(jnp.zeros(x), condition)
 
 
 def test_a_chart_without_a_placement_cannot_be_placed():

@@ -44,6 +44,8 @@ def _coupled(
     condition: Array | None,
     apply: Callable[[AbstractBijection, Array], Array],
 ) -> Array:
+    if jnp.shape(x) != layer.shape:
+        raise ValueError(f"Expected a point of shape {layer.shape}; got {jnp.shape(x)}.")
     layer, condition = unwrap(layer), condition_for(layer, condition)
     kept, moved = x[: layer.untransformed_dim], x[layer.untransformed_dim :]
     theta = layer.conditioner(kept if condition is None else jnp.concatenate((kept, condition)))
