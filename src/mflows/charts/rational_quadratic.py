@@ -36,7 +36,7 @@ from mflows.charts.torus import wrapped
 MIN_SIZE, MIN_SLOPE = 1e-3, 1e-3
 """Least width and height of a bin, as fractions of the interval, and least slope at a knot."""
 
-_X, _Y = 0, 1
+_X, _Y = 0, 1  # what a bin is found by
 _SLOPE_ONE = math.log(math.expm1(1 - MIN_SLOPE))
 
 
