@@ -39,6 +39,8 @@ from mflows.training.objectives import ReconstructionAndLikelihood
 
 CACHED, BEYOND = 1 << 18, 1 << 26
 """Bytes of an array that the second-level cache holds with its copy, and of one that none holds."""
+STEPS = 20
+"""Training steps of an epoch: what an epoch takes besides, copies of all parameters, is shared."""
 REPEATS = 200
 """Operations per timed call of a limit, to hide the cost of dispatch."""
 
@@ -188,14 +190,14 @@ def functions(
     }
 
 
-def calls(size: Size, batch: int, points: int, steps: int) -> dict[str, Call]:
+def calls(size: Size, batch: int, points: int) -> dict[str, Call]:
     """Kernels as users call them."""
     flow, ambient = m_flow_of(size), ambient_flow_of(size, 2 * size.layers)
-    x = jr.normal(jr.key(1), (steps * batch, size.dim))
+    x = jr.normal(jr.key(1), (STEPS * batch, size.dim))
     near = 0.1 * jr.normal(jr.key(3), (points, size.dim))
 
     def step(flow, objective, trains, x) -> Call:
-        return training(flow, objective, trains, x, steps, batch)
+        return training(flow, objective, trains, x, STEPS, batch)
 
     def ready(function) -> Call:
         return Call(lambda: jax.block_until_ready(function()))
@@ -214,10 +216,10 @@ def calls(size: Size, batch: int, points: int, steps: int) -> dict[str, Call]:
     }
 
 
-def kernels(size: Size, batch: int, points: int, steps: int) -> dict[str, Kernel]:
+def kernels(size: Size, batch: int, points: int) -> dict[str, Kernel]:
     """Everything that is timed and counted at one size."""
     one, two = (functions(size._replace(layers=layers), batch, points) for layers in (1, 2))
-    needed, timed = necessary(size), calls(size, batch, points, steps)
+    needed, timed = necessary(size), calls(size, batch, points)
     found = {}
     for name, call in timed.items():
         first, second = counted(*one[name]), counted(*two[name])
@@ -258,12 +260,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, the smallest size")
     quick = parser.parse_args().quick
-    rounds, console = 15 if quick else 50, Console(width=130)
-    problems = [(SMALL, BATCH, 1000, 20), (MIDDLE, BATCH, 500, 2), (WIDE, 8, 8, 1)]
-    for size, batch, points, steps in problems[:1] if quick else problems:
-        found, bounds = kernels(size, batch, points, steps), limits(size.width)
+    console = Console(width=130)
+    problems = [(SMALL, BATCH, 1000, 50), (MIDDLE, BATCH, 500, 15), (WIDE, 8, 8, 8)]
+    for size, batch, points, rounds in problems[:1] if quick else problems:
+        found, bounds = kernels(size, batch, points), limits(size.width)
         both = {**bounds, **{name: k.call for name, k in found.items()}}
-        seconds = measure(both, rounds, clock=time.process_time)
+        seconds = measure(both, 15 if quick else rounds, clock=time.process_time)
         best = {name: min(each) for name, each in seconds.items()}
         rates = {name: 1 / best[name] for name in bounds}
         table = Table("limit", "", title=f"{size.title}: the machine", title_justify="left")
