@@ -89,7 +89,7 @@ def test_parts_of_a_chart_share_one_condition_shape():
 @pytest.mark.parametrize(
     ("x", "condition", "expected"),
     [
-        (3, None, r"Expected a condition of shape \(2,\); got none"),
+        (3, None, r"Expected a condition of shape \(2,\); got None"),
         (3, 3, r"Expected a condition of shape \(2,\); got \(3,\)"),
         (4, 2, r"Expected .* shape \(3,\); got \(4,\)"),
     ],

@@ -44,9 +44,12 @@ def _coupled(
     condition: Array | None,
     apply: Callable[[AbstractBijection, Array], Array],
 ) -> Array:
+    layer, condition = unwrap(layer), condition_for(layer, condition)
     if jnp.shape(x) != layer.shape:
         raise ValueError(f"Expected a point of shape {layer.shape}; got {jnp.shape(x)}.")
-    layer, condition = unwrap(layer), condition_for(layer, condition)
+    given = None if condition is None else jnp.shape(condition)
+    if given != layer.cond_shape:
+        raise ValueError(f"Expected a condition of shape {layer.cond_shape}; got {given}.")
     kept, moved = x[: layer.untransformed_dim], x[layer.untransformed_dim :]
     theta = layer.conditioner(kept if condition is None else jnp.concatenate((kept, condition)))
     moved = jax.vmap(lambda theta, x: apply(layer.transformer_constructor(theta), x))(
