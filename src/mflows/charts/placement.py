@@ -47,9 +47,8 @@ class Placement(AbstractBijection):
         self.shape = np.shape(mean)
         plane = np.zeros((0, *self.shape)) if plane is None else np.asarray(plane)
         self.plane_dim = len(plane)
-        dtype = jnp.result_type(float)
         self.mean, self.scale, self.reflections = (
-            NonTrainable(jax.tree.map(lambda array: jnp.asarray(np.asarray(array, dtype)), part))
+            NonTrainable(jax.tree.map(lambda array: jnp.asarray(array, dtype=float), part))
             for part in (mean, scale, reflections_to(plane))
         )
 

@@ -1,7 +1,7 @@
 r"""Values of a bijection and of its inverse, without log-determinants.
 
 FlowJAX computes both and leaves it to the compiler to drop what is not used; by then JAX has
-traced, batched and differentiated it, which is half of the time of a first training step.
+traced, batched and differentiated it (docs/performance.md, first steps).
 """
 
 from collections.abc import Callable

@@ -101,9 +101,14 @@ def initial_state(parameters: Players, phase: Phase) -> State:
     return State(
         parameters,
         parameters,
-        jax.jit(optimizer(phase, decay(phase, 1)).init)(parameters),
+        _moments(parameters, _as_compiled(phase)),
         jnp.full((), jnp.inf, dtype=float),
     )
+
+
+@eqx.filter_jit
+def _moments(parameters: Players, phase: Phase) -> PyTree:
+    return optimizer(phase, decay(phase, 1)).init(parameters)
 
 
 def run_epoch(
