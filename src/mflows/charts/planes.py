@@ -22,11 +22,12 @@ from itertools import combinations
 from math import comb
 from typing import NamedTuple
 
-import jax.random as jr
 import numpy as np
 from jaxtyping import Float, PRNGKeyArray
 from scipy.spatial import KDTree
 from scipy.spatial.distance import cdist
+
+from mflows.keys import generator
 
 NO_PLANE = 3.0
 """Conflict above which no plane serves.
@@ -162,7 +163,7 @@ def choose_plane(
         candidates: Number of planes of each of the three kinds to try.
         steps: Number of random steps that refine each of the best three planes.
     """
-    rng = np.random.default_rng(np.asarray(jr.key_data(key)).ravel())
+    rng = generator(key)
     scored = np.asarray(z[rng.permutation(len(z))[: 3 * points]], float)
     dim, centred = scored.shape[1], scored - scored.mean(0)
     axes = _principal_axes(centred)

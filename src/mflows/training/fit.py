@@ -11,6 +11,7 @@ from jaxtyping import PRNGKeyArray
 
 from mflows.data import Data, Stream
 from mflows.flow import Flow
+from mflows.keys import integer_seed
 from mflows.models import rebuild
 from mflows.saving import LoadError
 from mflows.training.checkpoint import read_checkpoint
@@ -79,7 +80,7 @@ def fit(
         TrainingDiverged: If a loss becomes NaN, infinite or explodes.
     """
     data, held_out = _split(key, data, validation)
-    train = rows_of(flow, data, _seed(key))
+    train = rows_of(flow, data, integer_seed(key))
     held_out = None if held_out is None else batch_of(flow, held_out)
     groups = [_alternating(group, train.points) for group in phases]
     sizes = [phase.batch_size for group in groups for phase in group.phases]
@@ -101,13 +102,14 @@ def fit(
             if here:
                 flow, states = here.arrays
             else:
-                for number, phase in enumerate(group.phases):
-                    if phase.start is not None:
-                        with monitor.starting(phase.name):
-                            flow = phase.start(jr.fold_in(group_key, number), flow, train.sample)
                 states = _states(group_key, flow, group)
             for visit in range(here.visit if here else 0, group.rounds * len(group.phases)):
                 at = Visit(index, visit, group, jr.fold_in(group_key, len(group.phases) + visit))
+                start = at.phase.start
+                if start is not None and visit < len(group.phases) and not here:
+                    with monitor.starting(at.phase.name):
+                        flow = start(jr.fold_in(group_key, visit), flow, train.sample)
+                    states[visit:] = _states(group_key, flow, group)[visit:]
                 flow, here = run_visit(at, flow, states, here, setting), None
     return Fitted(flow, monitor.history)
 
@@ -122,11 +124,7 @@ def _split(key, data, validation) -> tuple[Data | Stream, Data | None]:
         raise ValueError(f"Expected a validation fraction in [0, 1); got {validation}.")
     if not round(validation * len(data)):
         return data, None
-    return data.split(validation, seed=_seed(key))
-
-
-def _seed(key: PRNGKeyArray) -> int:
-    return int(jr.randint(key, (), 0, 2**31 - 1))
+    return data.split(validation, seed=integer_seed(key))
 
 
 def _alternating(group: Phase | Alternate, points: int) -> Alternate:

@@ -18,6 +18,7 @@ from jaxtyping import Array, ArrayLike, PRNGKeyArray, PyTree, Scalar
 from paramax import NonTrainable
 
 from mflows.flow import Flow
+from mflows.keys import drawn_keys, generator
 from mflows.training.devices import Devices
 from mflows.training.phase import Phase
 from mflows.training.rows import Block, Rows
@@ -145,7 +146,9 @@ def run_epoch(
     rate, phase = decay(phase, total_steps), _as_compiled(phase)
     losses = list(done)
     for block, block_key in zip(rows.epoch(keys[0], len(done)), keys[len(done) :], strict=True):
-        order, step_keys = _drawn(block_key, block.x.shape[0], phase.batch_size)
+        rng, points = generator(block_key), block.x.shape[0]
+        order = jnp.asarray(rng.permutation(points))
+        step_keys = drawn_keys(rng, block_key, points // phase.batch_size)
         state, loss = _run_block(state, frozen, phase, rate, block, order, step_keys, devices)
         losses.append(float(loss))  # waits, so that no more than two blocks are in memory
         if after_block is not None:
@@ -164,13 +167,6 @@ def _as_compiled(phase: Phase) -> Phase:
 
 def _validates(phase: Phase) -> bool:
     return hasattr(phase.objective, "validate")
-
-
-@partial(jax.jit, static_argnums=(1, 2))
-def _drawn(key: PRNGKeyArray, points: int, size: int) -> tuple[Array, PRNGKeyArray]:
-    """A random order of the points, and a key for every batch; compiled once for all phases."""
-    order_key, step_key, _ = jr.split(key, 3)
-    return jr.permutation(order_key, points), jr.split(step_key, points // size)
 
 
 @eqx.filter_jit
@@ -216,7 +212,7 @@ def _judge(
 ) -> tuple[State, Losses]:
     """The validation loss, and the parameters kept if they are the best so far."""
     parameters = state.parameters
-    *_, validation_key = jr.split(key, 3)
+    validation_key, _ = jr.split(key)
     if judged is None:
         validation_loss = train_loss
     elif _validates(phase):

@@ -48,7 +48,8 @@ class Phase:
         momentum: AdamW's decay rate of the mean gradient.
         clip: Gradients are scaled down to this global norm.
         patience: Stop after so many epochs without a better validation loss; ``None`` never.
-        start: ``(key, flow, batch) -> flow``, run once on the training data before the phase.
+        start: ``(key, flow, batch) -> flow``, run once on the training data before the phase,
+            where phases alternate before its first round.
         when: ``(flow, batch) -> bool``, asked after ``start`` whether the phase is needed.
     """
 

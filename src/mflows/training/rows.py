@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import jax.numpy as jnp
-import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from mflows.data import Data, Stream
 from mflows.flow import Flow
+from mflows.keys import generator
 from mflows.training.phase import Batch, Supervised
 
 Block = Batch | Supervised
@@ -117,7 +117,7 @@ class Streamed:
         self.points = self._run * self._runs
 
     def epoch(self, key: PRNGKeyArray, first: int = 0) -> Iterator[Block]:
-        rng = np.random.default_rng(np.asarray(jr.key_data(key)).ravel())
+        rng = generator(key)
         runs = self._count // self._run
         offset = rng.integers(self._count - runs * self._run + 1)
         starts = offset + self._run * rng.permutation(runs)

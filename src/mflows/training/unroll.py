@@ -21,12 +21,13 @@ in the plane, where 6 fail.
 
 from typing import NamedTuple
 
-import jax.random as jr
 import numpy as np
 from jaxtyping import Float, Int, PRNGKeyArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components, dijkstra
 from scipy.spatial import KDTree
+
+from mflows.keys import generator
 
 EXTENT = 4.0
 GAIN = 0.6
@@ -89,7 +90,7 @@ def geodesic_embedding(
         landmarks: Points from which shortest paths are measured.
         points: Largest number of points to embed, drawn without replacement.
     """
-    rng = np.random.default_rng(np.asarray(jr.key_data(key)).ravel())
+    rng = generator(key)
     indices = rng.permutation(len(z))[:points]
     graph = _neighbour_graph(np.asarray(z, float)[indices], neighbours)
     marks = np.arange(min(landmarks, len(indices)))
