@@ -109,7 +109,9 @@ def test_every_way_to_the_log_density_gives_the_same(surface):
     np.testing.assert_array_equal(surface.sample(jr.key(1), (6,), condition), x)
 
 
-def test_samples_are_flowjax_s_whatever_the_block(surface):
+@pytest.mark.parametrize("blocks", [64, 1])
+def test_samples_are_flowjax_s_whatever_the_blocks(surface, monkeypatch, blocks):
+    monkeypatch.setattr(importlib.import_module("mflows.batches"), "BLOCKS_AT_ONCE", blocks)
     thetas = np.random.default_rng(1).normal(size=(3, 2))
     key, count = jr.key(3), POINTS_AT_ONCE // 2
     x, log_prob = surface.sample_and_log_prob(key, (count,), thetas)
@@ -173,7 +175,9 @@ def test_the_result_of_a_point_does_not_depend_on_its_batch(surface):
     assert float(surface.log_prob(others, other_thetas)[4]) == whole[4]
 
 
-def test_large_batches_are_evaluated_in_blocks():
+@pytest.mark.parametrize("blocks", [64, 1])
+def test_large_batches_are_evaluated_in_blocks(monkeypatch, blocks):
+    monkeypatch.setattr(importlib.import_module("mflows.batches"), "BLOCKS_AT_ONCE", blocks)
     flow = linear_flow()
     x = np.random.default_rng(0).normal(size=(2 * POINTS_AT_ONCE + 5, 4))
     found = flow.distance(x)

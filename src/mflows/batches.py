@@ -12,11 +12,14 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 from jax.core import Tracer
+from jax.lax import dynamic_slice_in_dim
 from jaxtyping import Array, ArrayLike, PRNGKeyArray
 from paramax import unwrap
 
 POINTS_AT_ONCE = 2048
 """Points evaluated at once: bounds memory, large enough to use the whole machine."""
+BLOCKS_AT_ONCE = 64
+"""Blocks cut and joined at once: programs of very many take long to compile."""
 _NUMBERS_AT_ONCE = 1 << 25
 """The same in numbers, for points with large Jacobians or large layers."""
 
@@ -87,15 +90,26 @@ def _mapped(flow, method: str, arguments: tuple[Array, *tuple[Array | None, ...]
         return jax.lax.map(_of_point(flow, method), arguments, batch_size=_at_once(flow))
     count = len(points)
     size = min(_at_once(flow), 1 << max(count - 1, 0).bit_length())
-    blocks = max(-(-count // size), 1)
+    together = size * BLOCKS_AT_ONCE
+    done = []
+    for start in range(0, max(count, 1), together):
+        part = arguments
+        if count > together:
+            rows = min(together, count - start)
+            part = jax.tree.map(
+                partial(dynamic_slice_in_dim, start_index=start, slice_size=rows), part
+            )
+        found = [_block(flow, method, block) for block in _cut(part, size=size)]
+        done.append(_joined(found, count=len(part[0])))
+    return (
+        done[0] if len(done) == 1 else jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *done)
+    )
 
-    done = [_block(flow, method, block) for block in _cut(arguments, size=size, blocks=blocks)]
-    return _joined(done, count=count)
 
-
-@partial(jax.jit, static_argnames=("size", "blocks"))
-def _cut(arguments, size: int, blocks: int) -> list:
+@partial(jax.jit, static_argnames="size")
+def _cut(arguments, size: int) -> list:
     """Blocks of ``size`` points, the last one filled up with zeros; one dispatch for all."""
+    blocks = max(-(-len(arguments[0]) // size), 1)
 
     def filled(leaf):
         if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):

@@ -1,5 +1,6 @@
 """What one does with a run: score, sample, project, report; and the other commands."""
 
+import importlib
 import subprocess
 import sys
 
@@ -26,6 +27,20 @@ def test_score_writes_log_prob_and_distance(command, run, tmp_path):
     expected = opened.flow.log_prob_and_distance(x)
     np.testing.assert_allclose(scores["log_prob"], expected.log_prob, rtol=1e-12)
     np.testing.assert_allclose(scores["distance"], expected.distance, rtol=1e-12)
+
+
+def test_a_table_in_pieces_gives_the_same(command, run, tmp_path, monkeypatch):
+    new = tiny.write_table(tmp_path / "new.parquet", seed=5)
+    for folder, rows in (("whole", 1 << 17), ("pieces", 7)):
+        monkeypatch.setattr(importlib.import_module("mflows.data.load"), "ROWS", rows)
+        (tmp_path / folder).mkdir()
+        for name, more in (("score", ()), ("project", ("--nearest",))):
+            out = tmp_path / folder / f"{name}.npy"
+            assert command(name, run, new, "--out", out, *more).exit_code == 0
+    for name in ("score.npy", "project.npy"):
+        whole, pieces = (np.load(tmp_path / folder / name) for folder in ("whole", "pieces"))
+        assert len(whole) == 60
+        np.testing.assert_allclose(whole, pieces, rtol=1e-9, atol=1e-9)
 
 
 def test_columns_are_found_by_name(command, run, table, tmp_path):

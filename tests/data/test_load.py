@@ -1,11 +1,13 @@
 """Loading: every format, every way a file can be wrong."""
 
+import importlib
+
 import h5py
 import numpy as np
 import polars as pl
 import pytest
 
-from mflows.data import DataError, load, load_like, save_array
+from mflows.data import DataError, load, load_like, pieces_like, save_array
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 4))
@@ -269,3 +271,24 @@ def test_like_still_refuses_nonsense(csv):
     with fails("a header line alone"):
         load_like(csv("a,b\n"), names=("a", "b"))
     np.testing.assert_array_equal(load_like(csv("a,b\n1,1\n"), names=("a", "b")).x, [[1, 1]])
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".h5", ".parquet", ".csv", ".npz"])
+def test_pieces_are_the_table(tmp_path, monkeypatch, suffix):
+    monkeypatch.setattr(importlib.import_module("mflows.data.load"), "ROWS", 3)
+    x = np.arange(40.0).reshape(10, 4)
+    path = tmp_path / f"t{suffix}"
+    save_array(path, x)
+    model = {"names": ("x0", "x2", "x3"), "condition_names": ("x1",)}
+    count, tables = pieces_like(path, **model)
+    found, whole = list(tables), load_like(path, **model)
+    assert count == 4
+    assert [len(table) for table in found] == [3, 3, 3, 1]
+    np.testing.assert_array_equal(np.concatenate([table.x for table in found]), whole.x)
+    conditions = np.concatenate([table.condition for table in found])
+    np.testing.assert_array_equal(conditions, whole.condition)
+
+    x[7, 1] = np.nan
+    save_array(path, x)
+    with fails("NaN or a missing value in row 8, column 'x1'"):
+        list(pieces_like(path, **model).tables)

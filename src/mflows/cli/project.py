@@ -6,6 +6,7 @@ import typer
 
 from mflows.cli.options import Output, RunFolder, Table
 from mflows.cli.precision import open_run
+from mflows.cli.tracked import tracked
 
 
 def project(
@@ -32,7 +33,8 @@ def project(
 
     check_output(out)
     opened = open_run(run)
-    table = opened.load(data)
     move = opened.flow.nearest if nearest else opened.flow.project
-    save_array(out, np.asarray(move(table.x, table.condition)), opened.source.names)
-    print(f"Wrote {len(table):,} rows to {out}.")
+    moved = [np.asarray(move(part.x, part.condition)) for part in tracked(opened.pieces(data))]
+    points = np.concatenate(moved)
+    save_array(out, points, opened.source.names)
+    print(f"Wrote {len(points):,} rows to {out}.")

@@ -4,6 +4,7 @@ import warnings
 
 from mflows.cli.options import Output, RunFolder, Table
 from mflows.cli.precision import open_run
+from mflows.cli.tracked import tracked
 
 
 def score(run: RunFolder, data: Table, out: Output) -> None:
@@ -11,18 +12,21 @@ def score(run: RunFolder, data: Table, out: Output) -> None:
 
     Read the two together: log_prob is the density on the manifold at the point's projection,
     distance is how far off the manifold the point lies. For a conditional flow the table holds the
-    condition's columns too.
+    condition's columns too. A .npy, .h5 or .parquet file may be larger than memory.
 
     **Example**
 
         mflows score runs/galaxies new.csv --out scores.csv
     """
+    import jax
+    import numpy as np
+
     from mflows.data import check_output, save_table
 
     check_output(out)
     opened = open_run(run)
-    rows = opened.load(data)
-    found = opened.score(rows)
+    scores = [opened.score(piece) for piece in tracked(opened.pieces(data))]
+    found = jax.tree.map(lambda *parts: np.concatenate(parts), *scores)
     doubtful = int(found.ill_conditioned.sum())
     save_table(out, {"log_prob": found.log_prob, "distance": found.distance})
     print(

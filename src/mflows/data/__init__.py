@@ -6,7 +6,7 @@ Knows nothing of flows. Polars and h5py are imported only when a file needs them
 from mflows.data.atomic import replacing, write_atomically
 from mflows.data.checks import DataError, check_latent_dim
 from mflows.data.data import Data, Split
-from mflows.data.load import load, load_like
+from mflows.data.load import Pieces, load, load_like, pieces_like
 from mflows.data.save import check_output, save_array, save_table
 from mflows.data.stream import FORMATS as STREAM_FORMATS
 from mflows.data.stream import Stream, StreamSplit, stream
@@ -15,6 +15,7 @@ __all__ = [
     "STREAM_FORMATS",
     "Data",
     "DataError",
+    "Pieces",
     "Split",
     "Stream",
     "StreamSplit",
@@ -22,6 +23,7 @@ __all__ = [
     "check_output",
     "load",
     "load_like",
+    "pieces_like",
     "replacing",
     "save_array",
     "save_table",

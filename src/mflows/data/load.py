@@ -1,7 +1,8 @@
-"""Load a table: `load` for fitting a model to it, `load_like` for an existing model."""
+"""Load a table: `load` to fit a model to it, `load_like` and `pieces_like` for one that exists."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,6 +19,18 @@ from mflows.data.checks import (
 from mflows.data.data import Data
 from mflows.data.read import read_table
 from mflows.data.table import Table
+
+NUMBERS = 1 << 25
+"""Numbers in a piece of a table, at most: 128 MB in float32."""
+ROWS = 1 << 17
+"""Rows in a piece, at most."""
+
+
+class Pieces(NamedTuple):
+    """A table in pieces: how many, and these one after the other, each loaded when it is wanted."""
+
+    count: int
+    tables: Iterator[Data]
 
 
 def load(
@@ -79,12 +92,37 @@ def load_like(
     Raises:
         DataError: As for `load`, or the file lacks columns of the model, or has other columns.
     """
-    table = read_table(path)
-    file_names, chosen = _matching(table, tuple(names), tuple(condition_names))
-    if not table.rows:
-        raise DataError(f"{table.source}: expected a table with rows; got none.")
-    x, theta = _take(table, file_names, chosen)
-    return Data(x, theta, tuple(names), tuple(condition_names))
+    table, columns = _open_like(path, names, condition_names)
+    return Data(*_take(table, *columns), tuple(names), tuple(condition_names))
+
+
+def pieces_like(
+    path: str | Path, *, names: Sequence[str], condition_names: Sequence[str] = ()
+) -> Pieces:
+    """As `load_like`, in pieces, so that the table may be larger than memory.
+
+    Of .npy, .h5 and .parquet files only one piece is in memory at a time.
+
+    Args:
+        path: As for `load`.
+        names: The model's ``names``.
+        condition_names: The model's ``condition_names``.
+
+    Raises:
+        DataError: As for `load_like`; for values that are not finite when their piece is wanted.
+    """
+    table, columns = _open_like(path, names, condition_names)
+    size = min(max(NUMBERS // (len(names) + len(condition_names)), 1), ROWS)
+    starts = range(0, table.rows, size)
+    tables = (
+        Data(
+            *_take(table, *columns, slice(start, start + size)),
+            tuple(names),
+            tuple(condition_names),
+        )
+        for start in starts
+    )
+    return Pieces(len(starts), tables)
 
 
 def choose_columns(
@@ -119,16 +157,27 @@ def _as_names(names: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _take(
-    table: Table, names: Sequence[str], chosen: Sequence[str]
+    table: Table, names: Sequence[str], chosen: Sequence[str], rows: slice = slice(0, None)
 ) -> tuple[np.ndarray, np.ndarray | None]:
-    """Take finite columns of x and of the condition."""
-    x = table.take(names)
-    check_finite(table.source, x, names)
-    if not chosen:
-        return x, None
-    theta = table.take(chosen)
-    check_finite(table.source, theta, chosen)
-    return x, theta
+    """Take finite rows of the columns of x and of the condition."""
+
+    def finite(columns: Sequence[str]) -> np.ndarray:
+        array = table.take(columns, rows)
+        check_finite(table.source, array, columns, rows_before=rows.start)
+        return array
+
+    return finite(names), finite(chosen) if chosen else None
+
+
+def _open_like(
+    path: str | Path, names: Sequence[str], condition_names: Sequence[str]
+) -> tuple[Table, tuple[tuple[str, ...], tuple[str, ...]]]:
+    """A table, and the names that its columns of x and of the condition have in the file."""
+    table = read_table(path)
+    columns = _matching(table, tuple(names), tuple(condition_names))
+    if not table.rows:
+        raise DataError(f"{table.source}: expected a table with rows; got none.")
+    return table, columns
 
 
 def _matching(

@@ -32,9 +32,9 @@ class Table:
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     row_groups: bool = False
 
-    def take(self, names: Sequence[str]) -> np.ndarray:
-        """The columns of these names, shape (N, k), in memory whatever becomes of the file."""
-        array = self.read(names, slice(None))
+    def take(self, names: Sequence[str], rows: slice = slice(None)) -> np.ndarray:
+        """Rows of the columns of these names, in memory whatever becomes of the file."""
+        array = self.read(names, rows)
         return np.array(array) if _is_mapped(array) else array
 
     @property

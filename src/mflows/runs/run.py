@@ -19,7 +19,7 @@ import jax
 import numpy as np
 
 from mflows import data as tables
-from mflows.data import Data, DataError, Split, StreamSplit
+from mflows.data import Data, DataError, Pieces, Split, StreamSplit
 from mflows.flow import Flow, Score
 from mflows.runs.config import Config
 from mflows.runs.source import Source, digest, read
@@ -79,6 +79,16 @@ class Run:
             DataError: If it cannot be read or lacks columns.
         """
         return tables.load_like(
+            path, names=self.source.names, condition_names=self.source.condition_names
+        )
+
+    def pieces(self, path: str | Path) -> Pieces:
+        """The same in pieces, so that the table may be larger than memory.
+
+        Raises:
+            DataError: As for `load`; for values that are not finite when their piece is wanted.
+        """
+        return tables.pieces_like(
             path, names=self.source.names, condition_names=self.source.condition_names
         )
 
