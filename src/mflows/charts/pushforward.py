@@ -104,4 +104,5 @@ def _(layer: Scan, x, columns, condition):
     def step(carry, arrays):
         return _push_columns(eqx.combine(arrays, static), *carry, condition), None
 
-    return jax.lax.scan(step, (x, columns), arrays)[0]
+    # A gradient keeps what enters a layer: columns of all that is inside are many times as much.
+    return jax.lax.scan(jax.checkpoint(step, prevent_cse=False), (x, columns), arrays)[0]
