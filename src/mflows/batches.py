@@ -91,19 +91,20 @@ def _mapped(flow, method: str, arguments: tuple[Array, *tuple[Array | None, ...]
     count = len(points)
     size = min(_at_once(flow), 1 << max(count - 1, 0).bit_length())
     together = size * BLOCKS_AT_ONCE
-    done = []
-    for start in range(0, max(count, 1), together):
-        part = arguments
-        if count > together:
-            rows = min(together, count - start)
-            part = jax.tree.map(
-                partial(dynamic_slice_in_dim, start_index=start, slice_size=rows), part
-            )
-        found = [_block(flow, method, block) for block in _cut(part, size=size)]
-        done.append(_joined(found, count=len(part[0])))
-    return (
-        done[0] if len(done) == 1 else jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *done)
-    )
+    if count <= together:
+        return _in_blocks(flow, method, arguments, size)
+    parts = []
+    for start in range(0, count, together):
+        rows = partial(
+            dynamic_slice_in_dim, start_index=start, slice_size=min(together, count - start)
+        )
+        parts.append(_in_blocks(flow, method, jax.tree.map(rows, arguments), size))
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
+
+
+def _in_blocks(flow, method: str, arguments: tuple[Array, *tuple[Array | None, ...]], size: int):
+    done = [_block(flow, method, block) for block in _cut(arguments, size=size)]
+    return _joined(done, count=len(arguments[0]))
 
 
 @partial(jax.jit, static_argnames="size")

@@ -117,7 +117,7 @@ class Streamed:
         self.points = self._run * self._runs
 
     def epoch(self, key: PRNGKeyArray, first: int = 0) -> Iterator[Block]:
-        rng = generator(key)
+        (rng,) = generator(key).spawn(1)  # the key itself orders the rows of a block
         runs = self._count // self._run
         offset = rng.integers(self._count - runs * self._run + 1)
         starts = offset + self._run * rng.permutation(runs)
