@@ -207,6 +207,23 @@ def test_patience_of_one_phase_does_not_stop_the_next():
 # Alternation ------------------------------------------------------------------------------------
 
 
+def test_an_alternating_phase_starts_once_on_what_the_others_have_learned():
+    seen = []
+
+    def noted(name):
+        def start(key, flow, batch):
+            seen.append((name, centre_of(flow)))
+            return flow
+
+        return start
+
+    phases = (moving(1, name="a", start=noted("a")), moving(1, name="b", start=noted("b")))
+    fit(points(3.0), Alternate(phases, rounds=2))
+    (a, before), (b, after) = seen
+    assert (a, b) == ("a", "b")
+    assert (before != after).any()
+
+
 def test_alternation_takes_phases_in_turn_and_counts_their_epochs_on():
     phases = Alternate((moving(2, name="a"), moving(1, name="b", objective=Noisy())), rounds=3)
     history = fit(points(1.0), phases).history

@@ -17,6 +17,7 @@ from mflows.data.checks import (
     varying,
 )
 from mflows.data.data import Data
+from mflows.data.flat import flat_copy
 from mflows.data.read import read_table
 from mflows.data.table import Table
 
@@ -101,7 +102,8 @@ def pieces_like(
 ) -> Pieces:
     """As `load_like`, in pieces, so that the table may be larger than memory.
 
-    Of .npy, .h5 and .parquet files only one piece is in memory at a time.
+    Of .npy, .h5 and .parquet files only one piece is in memory at a time; of the last a flat copy
+    is made in a temporary folder (``TMPDIR``), for every read decodes whole groups of rows.
 
     Args:
         path: As for `load`.
@@ -114,6 +116,8 @@ def pieces_like(
     table, columns = _open_like(path, names, condition_names)
     size = min(max(NUMBERS // (len(names) + len(condition_names)), 1), ROWS)
     starts = range(0, table.rows, size)
+    if table.row_groups and len(starts) > 1:
+        table = flat_copy(table, columns)
     tables = (
         Data(
             *_take(table, *columns, slice(start, start + size)),

@@ -99,16 +99,15 @@ def fit(
                 continue
             group_key = jr.fold_in(key, index)
             here = found if found and index == found.group else None
+            states: list[State] = []
             if here:
                 flow, states = here.arrays
-            else:
-                states = _states(group_key, flow, group)
             for visit in range(here.visit if here else 0, group.rounds * len(group.phases)):
                 at = Visit(index, visit, group, jr.fold_in(group_key, len(group.phases) + visit))
-                start = at.phase.start
-                if start is not None and visit < len(group.phases) and not here:
-                    with monitor.starting(at.phase.name):
-                        flow = start(jr.fold_in(group_key, visit), flow, train.sample)
+                if visit < len(group.phases) and not here:
+                    if at.phase.start is not None:
+                        with monitor.starting(at.phase.name):
+                            flow = at.phase.start(jr.fold_in(group_key, visit), flow, train.sample)
                     states[visit:] = _states(group_key, flow, group)[visit:]
                 flow, here = run_visit(at, flow, states, here, setting), None
     return Fitted(flow, monitor.history)
