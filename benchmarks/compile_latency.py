@@ -55,7 +55,7 @@ if "optimal-transport" in sys.argv[1]:
     import ott.tools.sinkhorn_divergence
 spans = {"import": watch.read()}
 import jax, numpy as np
-from mflows.training import loop
+from mflows.training import epoch as loop
 rng = np.random.default_rng(0)
 z = rng.normal(size=(120, 2))
 data = Data(np.column_stack([z, 0.3 * (z**2).sum(1)]).astype(np.float32))

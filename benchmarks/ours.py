@@ -11,7 +11,7 @@ from timing import Call
 from mflows.flow import Flow
 from mflows.models import ambient_flow, m_flow
 from mflows.training import Batch, Phase
-from mflows.training.loop import (
+from mflows.training.epoch import (
     decay,
     initial_state,
     optimizer,

@@ -23,6 +23,8 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.3)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 jax.config.update("jax_compilation_cache_max_size", -1)
 
+from tests.compiled import chart, invertible, layer, values_of  # noqa: E402, F401 (fixtures)
+
 hypothesis.settings.register_profile(
     "mflows", max_examples=25, deadline=None, derandomize=True, database=None
 )

@@ -19,7 +19,7 @@ import mflows as mf
 from mflows.batches import POINTS_AT_ONCE, _block
 from mflows.charts import BijectionChart, Pad
 from mflows.training import Batch, NegativeLogLikelihood
-from mflows.training.loop import trainable
+from mflows.training.epoch import trainable
 
 GRIDS = {1: 4001, 2: 181}
 """Nodes per axis; more where that costs nothing."""

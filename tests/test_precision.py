@@ -18,7 +18,7 @@ from tests.volume.test_volume import stretched
 
 import mflows as mf
 from mflows.charts import RationalQuadraticSpline, Sphere
-from mflows.charts.rational_quadratic import MIN_SIZE
+from mflows.layers.rational_quadratic import MIN_SIZE
 from mflows.volume import Exact
 
 

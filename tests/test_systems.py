@@ -15,7 +15,7 @@ import mflows as mf
 from mflows import runs
 from mflows.charts import BijectionChart, Inverted, Unavailable
 from mflows.latents import Thickened
-from mflows.training.loop import trainable
+from mflows.training.epoch import trainable
 from mflows.volume import Intractable
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "systems.md"

@@ -5,7 +5,8 @@ import pytest
 from tests import tiny
 from tests.report.test_browser import Opened, browser, coloured  # noqa: F401
 
-from mflows.sweeps import Choice, Plan, Range, Sweep, Trial, write_page
+from mflows.pages.sweep import write_sweep
+from mflows.sweeps import Choice, Plan, Range, Sweep, Trial
 
 SEARCH = {
     "learning_rate": Range(1e-4, 1e-1, log=True),
@@ -34,7 +35,7 @@ def made_up(folder, search=SEARCH, count=24) -> Sweep:
 
 @pytest.fixture(scope="module")
 def opened(browser, tmp_path_factory):  # noqa: F811
-    page = Opened(browser, write_page(made_up(tmp_path_factory.mktemp("sweep"))))
+    page = Opened(browser, write_sweep(made_up(tmp_path_factory.mktemp("sweep"))))
     yield page
     page.context.close()
 
@@ -59,7 +60,7 @@ def test_the_menu_shows_another_setting(opened):
 
 
 def text_of(sweep: Sweep) -> str:
-    return write_page(sweep).read_text().split("<script")[0]
+    return write_sweep(sweep).read_text().split("<script")[0]
 
 
 def test_the_page_says_what_was_searched_and_found(tmp_path):

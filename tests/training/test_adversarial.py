@@ -8,8 +8,8 @@ from scipy.stats import energy_distance as scipy_energy_distance
 from tests.training.small import Centre, Contest, centre_of, line_flow, moving, points
 
 import mflows as mf
-from mflows.training.adversarial import Adversarial, energy_distance
-from mflows.training.phase import Batch
+from mflows.training.objectives.adversarial import Adversarial, energy_distance
+from mflows.training.phases import Batch
 
 
 def test_energy_distance_is_scipys_without_its_bias():

@@ -21,8 +21,8 @@ import mflows as mf
 from mflows.training import Alternate, LatentNegativeLogLikelihood, NegativeLogLikelihood, Phase
 from mflows.training import rows
 from mflows.training.devices import Devices
-from mflows.training.loop import _run_block, decay, initial_state, players
-from mflows.training.phase import Batch
+from mflows.training.epoch import _run_block, decay, initial_state, players
+from mflows.training.phases import Batch
 from tests.training.small import Contest, Noisy, line_flow, losses, moving, points
 
 jax.config.update("jax_enable_x64", True)

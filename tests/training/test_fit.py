@@ -33,7 +33,7 @@ from mflows.training import (
     Reconstruction,
     TrainingDiverged,
 )
-from mflows.training.loop import _mean_loss, trainable
+from mflows.training.epoch import _mean_loss, trainable
 
 
 def fit(data, phases, flow=None, seed=0, **settings):

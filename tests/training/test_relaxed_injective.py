@@ -6,8 +6,8 @@ import numpy as np
 from paramax import unwrap
 from tests.registry import CHARTS, linear_flow
 
-from mflows.training.phase import Batch
-from mflows.training.relaxed_injective import bound
+from mflows.training.objectives.relaxed_injective import bound
+from mflows.training.phases import Batch
 
 
 def test_the_bound_is_unbiased_and_below_the_exact_density():

@@ -9,7 +9,7 @@ from tests.training.small import Centre, centre_of, line_flow, losses, moving, p
 import mflows as mf
 from mflows.data import DataError, stream
 from mflows.training import LatentNegativeLogLikelihood, NegativeLogLikelihood, Phase, rows
-from mflows.training.phase import Batch
+from mflows.training.phases import Batch
 from mflows.training.rows import Streamed, ahead, rows_of
 
 ROWS = 1003

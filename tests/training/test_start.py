@@ -7,9 +7,9 @@ import pytest
 
 import mflows as mf
 from mflows.charts import placement_of
+from mflows.geometry.geodesics import geodesic_embedding, turn_towards
 from mflows.simulators.rolled import SHAPES
 from mflows.training import Batch, start
-from mflows.training.unroll import geodesic_embedding, turn_towards
 
 
 def arc(count, turn=1.6 * np.pi):

@@ -16,24 +16,24 @@ from mflows.charts.chart import (
     Unavailable,
     is_padded,
 )
-from mflows.charts.circular import circular_spline_stack
-from mflows.charts.conformal import (
+from mflows.charts.function_chart import FunctionChart
+from mflows.charts.product import Product
+from mflows.charts.sphere import Sphere
+from mflows.charts.torus import Circle, Torus
+from mflows.layers.circular import circular_spline_stack
+from mflows.layers.conformal import (
     Dilation,
     Inversion,
     Reflection,
     conformal_stack,
     is_conformal,
 )
-from mflows.charts.conormals import push_conormals
-from mflows.charts.function_chart import FunctionChart
-from mflows.charts.placement import Placement, place, placement_of
-from mflows.charts.product import Product
-from mflows.charts.pushforward import condition_for, pushforward
-from mflows.charts.rational_quadratic import CircularSpline, RationalQuadraticSpline
-from mflows.charts.sphere import Sphere
-from mflows.charts.sphere_coupling import SphereCoupling, sphere_spline_stack
-from mflows.charts.splines import spline_coupling, spline_stack
-from mflows.charts.torus import Circle, Torus
+from mflows.layers.placement import Placement, place, placement_of
+from mflows.layers.rational_quadratic import CircularSpline, RationalQuadraticSpline
+from mflows.layers.sphere_coupling import SphereCoupling, sphere_spline_stack
+from mflows.layers.splines import spline_coupling, spline_stack
+from mflows.tangents.conormals import push_conormals
+from mflows.tangents.pushforward import condition_for, pushforward
 
 __all__ = [
     "BijectionChart",

@@ -21,8 +21,8 @@ from jaxtyping import Array, PRNGKeyArray
 from paramax import NonTrainable
 
 from mflows.charts.chart import Chart, Composed, Unavailable, common_condition
-from mflows.charts.pushforward import pushforward
 from mflows.nets import GaussianEncoder, SkipMLP
+from mflows.tangents.pushforward import pushforward
 
 
 class Generator(Chart):

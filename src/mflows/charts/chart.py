@@ -17,9 +17,9 @@ from equinox import AbstractVar
 from flowjax.bijections import AbstractBijection, Chain
 from jaxtyping import Array, Float, Scalar
 
-from mflows.charts.pushforward import pushforward
-from mflows.charts.stack import leading
-from mflows.charts.values import inverted, transformed
+from mflows.layers.stack import leading
+from mflows.tangents.pushforward import pushforward
+from mflows.tangents.values import inverted, transformed
 
 
 class Unavailable(ValueError):

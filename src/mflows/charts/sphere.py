@@ -14,6 +14,7 @@ from jaxtyping import Array, Float, Scalar
 
 from mflows.charts.chart import Chart
 from mflows.charts.torus import angle
+from mflows.layers.sphere_coupling import length
 
 
 class Sphere(Chart):
@@ -48,10 +49,3 @@ class Sphere(Chart):
         powers = jnp.arange(self.latent_dim - 1, 0, -1, dtype=u.dtype)
         sines = jnp.maximum(jnp.abs(jnp.sin(u[:-1])), jnp.finfo(u.dtype).tiny)
         return jnp.sum(powers * jnp.log(sines))
-
-
-def length(x: Float[Array, " d"]) -> Scalar:
-    """Euclidean norm, with derivative 0 at 0."""
-    squares = jnp.sum(x**2)
-    zero = squares == 0
-    return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, squares)))

@@ -7,7 +7,7 @@ coordinates by its length.
 """
 
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float, Scalar
+from jaxtyping import Array, Float, Scalar
 
 from mflows.charts.chart import Chart
 
@@ -53,9 +53,3 @@ def angle(x: Array, y: Array) -> Array:
     origin = x**2 + y**2 == 0
     found = jnp.arctan2(y, jnp.where(origin, 1.0, x))
     return jnp.where(found >= jnp.pi, -found, found)
-
-
-def wrapped(angles: ArrayLike) -> Array:
-    """The same angles within [-pi, pi]; those that are there already stay as they are."""
-    angles = jnp.asarray(angles)
-    return angles - 2 * jnp.pi * jnp.round(angles / (2 * jnp.pi))

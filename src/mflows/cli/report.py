@@ -27,6 +27,6 @@ def report(
 
         mflows report runs/galaxies
     """
-    from mflows.run_report import write_report
+    from mflows.pages.report import write_report
 
     print(f"Wrote {write_report(open_run(run), data=data)}.")

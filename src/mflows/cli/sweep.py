@@ -109,7 +109,9 @@ def sweep(
         again = shlex.join(["mflows", "sweep", "--out", str(out), "--trials", str(trials)])
         typer.echo(f"Stopped. Go on with: {again}", err=True)
         raise typer.Exit(130) from None
-    _say(found, sweeps.write_page(found))
+    from mflows.pages.sweep import write_sweep
+
+    _say(found, write_sweep(found))
 
 
 def _only(context: typer.Context, *names: str) -> None:

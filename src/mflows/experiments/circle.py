@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from mflows import runs
+from mflows.experiments.circle_figure import draw
 from mflows.experiments.spheres import COLUMNS as COLUMNS
 from mflows.experiments.spheres import Case, folder_of, run_case
-from mflows.report.circle import draw
 from mflows.simulators import GaussianSphere
 
 ANGLES = 721

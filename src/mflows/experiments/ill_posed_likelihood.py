@@ -40,7 +40,7 @@ from mflows.models import m_flow
 from mflows.runs import commit
 from mflows.simulators import GaussianSphere
 from mflows.training import Batch, Phase, recipes
-from mflows.training.loop import initial_state, players, run_epoch
+from mflows.training.epoch import initial_state, players, run_epoch
 from mflows.training.rows import InMemory
 
 POINTS, TEST, EPOCHS = 10_000, 2_000, 24
@@ -144,7 +144,7 @@ def _epochs(key, flow: Flow, batch: Batch, phases: list[Phase]):
 
 
 def _draw(path: Path, test: jax.Array, entropy: float, rows: list[dict]) -> None:
-    from mflows.report.ill_posed import Training, draw
+    from mflows.experiments.ill_posed_figure import Training, draw
 
     draw(
         path,

@@ -33,7 +33,7 @@ from mflows.data import save_array, write_atomically
 from mflows.experiments.jobs import run_jobs
 from mflows.experiments.tables import table
 from mflows.experiments.trained import account, mark, trained
-from mflows.run_report import write_report
+from mflows.pages.report import write_report
 from mflows.simulators import Lorenz
 from mflows.simulators.lorenz import STD
 

@@ -32,6 +32,7 @@ from rich.table import Table
 from mflows import metrics, runs
 from mflows.charts import Inverted
 from mflows.data import Data, save_array, write_atomically
+from mflows.experiments import known_surface_figure as known_surface
 from mflows.experiments.jobs import run_jobs
 from mflows.experiments.tables import table
 from mflows.experiments.trained import account, mark, trained
@@ -39,8 +40,7 @@ from mflows.flow import Flow
 from mflows.inference import nuts
 from mflows.latents import Thickened
 from mflows.models import on_manifold
-from mflows.report import known_surface
-from mflows.run_report import write_report
+from mflows.pages.report import write_report
 from mflows.simulators import PolynomialSurface
 from mflows.volume import Intractable
 

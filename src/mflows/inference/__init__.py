@@ -7,6 +7,7 @@ with the likelihood of a conditional flow, or of a simulator that knows its own.
 """
 
 from mflows.inference.chains import Posterior
+from mflows.inference.corner_plot import corner
 from mflows.inference.diagnose import Diagnostics, SamplingWarning
 from mflows.inference.likelihood import log_likelihood
 from mflows.inference.metropolis import metropolis
@@ -19,6 +20,7 @@ __all__ = [
     "LogPosterior",
     "Posterior",
     "SamplingWarning",
+    "corner",
     "log_likelihood",
     "log_posterior",
     "metropolis",

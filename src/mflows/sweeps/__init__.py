@@ -17,7 +17,6 @@ A sweep folder, which any number of workers on any number of machines may share:
 """
 
 from mflows.sweeps.objectives import OBJECTIVES, objective_of
-from mflows.sweeps.page import write_page
 from mflows.sweeps.plan import Plan
 from mflows.sweeps.space import Choice, Range
 from mflows.sweeps.sweep import Sweep, Trial, open_sweep, read_plan
@@ -34,5 +33,4 @@ __all__ = [
     "open_sweep",
     "read_plan",
     "work",
-    "write_page",
 ]

@@ -22,14 +22,14 @@ import numpy as np
 from mflows.data import Data
 from mflows.metrics import mmd, reconstruction_error
 from mflows.runs import Run
-from mflows.training.adversarial import Adversarial
-from mflows.training.denoising import NoisyLikelihood
-from mflows.training.objectives import (
+from mflows.training.objectives.adversarial import Adversarial
+from mflows.training.objectives.denoising import NoisyLikelihood
+from mflows.training.objectives.likelihood import (
     AnchoredReconstruction,
     NegativeLogLikelihood,
     Reconstruction,
 )
-from mflows.training.transport import SinkhornDivergence
+from mflows.training.objectives.transport import SinkhornDivergence
 
 NO_MANIFOLD_TO_LEARN = ("af", "pie", "fom")
 """Models whose densities are all with respect to one volume, whatever their weights."""

@@ -1,17 +1,17 @@
 """Training: phases, objectives, recipes and ``fit``."""
 
 from mflows.training import recipes
-from mflows.training.denoising import deflated_log_prob
 from mflows.training.fit import Fitted, fit
-from mflows.training.objectives import (
+from mflows.training.objectives.denoising import deflated_log_prob
+from mflows.training.objectives.likelihood import (
     LatentNegativeLogLikelihood,
     NegativeLogLikelihood,
     Reconstruction,
     ReverseKL,
 )
-from mflows.training.phase import Alternate, Batch, Phase
-from mflows.training.scandal import LatentScandal, Scandal
-from mflows.training.transport import SinkhornDivergence
+from mflows.training.objectives.scandal import LatentScandal, Scandal
+from mflows.training.objectives.transport import SinkhornDivergence
+from mflows.training.phases import Alternate, Batch, Phase
 from mflows.training.visit import TrainingDiverged
 
 __all__ = [

@@ -16,9 +16,9 @@ from mflows.models import rebuild
 from mflows.saving import LoadError
 from mflows.training.checkpoint import read_checkpoint
 from mflows.training.devices import leads, sharing
-from mflows.training.loop import State, initial_state, players
+from mflows.training.epoch import State, initial_state, players
 from mflows.training.monitor import Monitor
-from mflows.training.phase import Alternate, Phase
+from mflows.training.phases import Alternate, Phase
 from mflows.training.rows import batch_of, rows_of
 from mflows.training.visit import Setting, Visit, run_visit
 

@@ -21,7 +21,7 @@ from jaxtyping import PRNGKeyArray
 from mflows.data import Data, Stream
 from mflows.flow import Flow
 from mflows.keys import generator
-from mflows.training.phase import Batch, Supervised
+from mflows.training.phases import Batch, Supervised
 
 Block = Batch | Supervised
 Made = TypeVar("Made")

@@ -15,9 +15,9 @@ from jaxtyping import PRNGKeyArray
 from mflows.flow import Flow
 from mflows.training.checkpoint import Checkpoint, write_checkpoint
 from mflows.training.devices import Devices
-from mflows.training.loop import Players, State, players, run_epoch
+from mflows.training.epoch import Players, State, players, run_epoch
 from mflows.training.monitor import Monitor
-from mflows.training.phase import Alternate, Batch, Phase
+from mflows.training.phases import Alternate, Batch, Phase
 from mflows.training.rows import Block, Rows
 
 _EXPLOSION = 1e6

@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
-from mflows.training.adversarial import Adversarial
-from mflows.training.phase import Alternate, Phase
+from mflows.training.objectives.adversarial import Adversarial
+from mflows.training.objectives.transport import SinkhornDivergence
+from mflows.training.phases import Alternate, Phase
 from mflows.training.recipes.in_turns import manifold_then_density
-from mflows.training.start import place_chart
-from mflows.training.transport import SinkhornDivergence
+from mflows.training.starts import place_chart
 
 
 def optimal_transport(

@@ -3,15 +3,15 @@
 from dataclasses import replace
 from typing import Any
 
-from mflows.training.objectives import (
+from mflows.training.objectives.likelihood import (
     AnchoredReconstruction,
     LatentNegativeLogLikelihood,
     Reconstruction,
 )
-from mflows.training.phase import Alternate, Phase
+from mflows.training.objectives.scandal import WEIGHT, LatentScandal
+from mflows.training.phases import Alternate, Phase
 from mflows.training.recipes.epochs import patience_for
-from mflows.training.scandal import WEIGHT, LatentScandal
-from mflows.training.start import is_flat, is_rolled, place_chart, place_latent, unroll
+from mflows.training.starts import is_flat, is_rolled, place_chart, place_latent, unroll
 
 
 def manifold_then_density(
@@ -104,7 +104,7 @@ def scandal(
     """Sequential M/D training whose density also learns from a simulator's joint score.
 
     The data need a ``joint_score``; the manifold must not depend on theta. See
-    ``mflows.training.scandal``.
+    ``mflows.training.objectives.scandal``.
 
     Args:
         epochs: Passes over the data, shared by the two phases.

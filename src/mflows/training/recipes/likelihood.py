@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
-from mflows.training.denoising import NoisyLikelihood
-from mflows.training.objectives import NegativeLogLikelihood
-from mflows.training.phase import Phase
+from mflows.training.objectives.denoising import NoisyLikelihood
+from mflows.training.objectives.likelihood import NegativeLogLikelihood
+from mflows.training.objectives.variational import NegativeEvidenceLowerBound
+from mflows.training.phases import Phase
 from mflows.training.recipes.epochs import patience_for
-from mflows.training.start import place_chart
-from mflows.training.variational import NegativeEvidenceLowerBound
+from mflows.training.starts import place_chart
 
 
 def maximum_likelihood(

@@ -2,13 +2,13 @@
 
 from dataclasses import replace
 
-from mflows.training.canonical import Canonical
-from mflows.training.free_form import FreeForm
-from mflows.training.objectives import ReconstructionAndLikelihood
-from mflows.training.phase import Phase
+from mflows.training.objectives.canonical import Canonical
+from mflows.training.objectives.free_form import FreeForm
+from mflows.training.objectives.likelihood import ReconstructionAndLikelihood
+from mflows.training.objectives.relaxed_injective import RelaxedInjective
+from mflows.training.phases import Phase
 from mflows.training.recipes.in_turns import manifold_then_density
 from mflows.training.recipes.likelihood import maximum_likelihood
-from mflows.training.relaxed_injective import RelaxedInjective
 from mflows.volume import Auto, ConjugateGradient
 
 

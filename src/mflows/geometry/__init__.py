@@ -1,0 +1,13 @@
+"""Geometry of data: starting planes, neighbours, geodesic distances. Knows no flow."""
+
+from mflows.geometry.geodesics import geodesic_embedding, turn_towards, unrolls
+from mflows.geometry.planes import NO_PLANE, choose_plane, conflict
+
+__all__ = [
+    "NO_PLANE",
+    "choose_plane",
+    "conflict",
+    "geodesic_embedding",
+    "turn_towards",
+    "unrolls",
+]

@@ -1,0 +1,27 @@
+"""The report of a run: one self-contained HTML page that explains a fitted flow.
+
+    from mflows import pages
+    pages.write("run/report.html", pages.Content(title="Polynomial surface", ...))
+
+The report takes arrays and results; it trains nothing, knows no flow, and the page it writes asks
+nothing of the network. ``content`` says what may be shown, ``checks`` what looks wrong; one file
+per kind of figure returns plain Plotly specifications, and ``page`` sets them into HTML.
+"""
+
+from mflows.pages.checks import Warn, warnings_of
+from mflows.pages.content import Conditioning, Content, Curve, Points, Surface, Table, View
+from mflows.pages.page import html, write
+
+__all__ = [
+    "Conditioning",
+    "Content",
+    "Curve",
+    "Points",
+    "Surface",
+    "Table",
+    "View",
+    "Warn",
+    "html",
+    "warnings_of",
+    "write",
+]

@@ -1,0 +1,275 @@
+"""What a report may show: small frozen records that check their shapes when they are made.
+
+Wrong shapes are the caller's mistake and raise. Values that are not finite are a fact about the
+run: they are kept, left out of the figures, counted, and reported as a warning on the page,
+because a diverged run is when a report is needed most.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mflows.pages.figures import Figure
+
+
+@dataclass(frozen=True)
+class Points:
+    """Data points as the model sees them.
+
+    Args:
+        x: The points, shape ``(N, D)``, in the data's own units.
+        log_prob: Log density at the projection of each point, shape ``(N,)``; ``None`` for a
+            model without a density.
+        distance: Reconstruction error of each point, shape ``(N,)``; ``None`` for a model without
+            a manifold, whose density is one in space.
+
+    Raises:
+        ValueError: If there are no points, or the shapes do not agree.
+    """
+
+    x: np.ndarray
+    log_prob: np.ndarray | None = None
+    distance: np.ndarray | None = None
+
+    def __post_init__(self):
+        x = _matrix(self, "x")
+        for name in ("log_prob", "distance"):
+            if getattr(self, name) is not None:
+                _set_array(self, name, (x.shape[0],))
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """How far log densities can be trusted, point by point.
+
+    Args:
+        numbers: Condition numbers of the decoder's Jacobian, shape ``(N,)``.
+        limit: Where log densities come into doubt.
+
+    Raises:
+        ValueError: If there are no points, or the shape is another.
+    """
+
+    numbers: np.ndarray
+    limit: float
+
+    def __post_init__(self):
+        numbers = np.asarray(self.numbers, dtype=float)
+        if numbers.ndim != 1 or not len(numbers):
+            raise ValueError(
+                "Expected numbers of a Conditioning of shape (N,), one for each of N >= 1 points; "
+                f"got {numbers.shape}."
+            )
+        object.__setattr__(self, "numbers", numbers)
+
+    @property
+    def doubtful(self) -> np.ndarray:
+        """Which points are ill-conditioned, shape ``(N,)``; those without a number are."""
+        return ~(self.numbers < self.limit)
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A two-dimensional manifold in three dimensions: a grid of vertices.
+
+    Args:
+        x: Vertices, shape ``(k, l, 3)``, neighbours on the grid being neighbours on the surface.
+        log_prob: Log density at each vertex, shape ``(k, l)``.
+        label: The condition it belongs to, such as ``"theta = 0.5"``; may be empty.
+
+    Raises:
+        ValueError: If the shapes do not agree.
+    """
+
+    x: np.ndarray
+    log_prob: np.ndarray
+    label: str = ""
+
+    def __post_init__(self):
+        x = np.asarray(self.x, dtype=float)
+        if x.ndim != 3 or x.shape[2] != 3 or min(x.shape[:2]) < 2:
+            raise ValueError(
+                "Expected x of a Surface of shape (k, l, 3) with k, l >= 2; "
+                f"got {x.shape}. A curve (n = 1) is a Curve."
+            )
+        object.__setattr__(self, "x", x)
+        _set_array(self, "log_prob", x.shape[:2])
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A one-dimensional manifold in two or three dimensions: vertices in order along it.
+
+    Args:
+        x: Vertices, shape ``(k, 2)`` or ``(k, 3)``.
+        log_prob: Log density at each vertex, shape ``(k,)``.
+        label: The condition it belongs to; may be empty.
+
+    Raises:
+        ValueError: If the shapes do not agree.
+    """
+
+    x: np.ndarray
+    log_prob: np.ndarray
+    label: str = ""
+
+    def __post_init__(self):
+        x = _matrix(self, "x")
+        if x.shape[1] not in (2, 3) or x.shape[0] < 2:
+            raise ValueError(
+                f"Expected x of a Curve of shape (k, 2) or (k, 3) with k >= 2; got {x.shape}."
+            )
+        _set_array(self, "log_prob", (x.shape[0],))
+
+
+@dataclass(frozen=True)
+class View:
+    """The learned manifold and, where a simulator knows it, the true one, for one condition.
+
+    Args:
+        model: The learned manifold.
+        truth: The true manifold, of the same kind; ``None`` if it is not known.
+
+    Raises:
+        ValueError: If model and truth are not of the same kind and dimension.
+    """
+
+    model: Surface | Curve
+    truth: Surface | Curve | None = None
+
+    def __post_init__(self):
+        if self.truth is None:
+            return
+        kinds = [(type(m).__name__, m.x.shape[-1]) for m in (self.model, self.truth)]
+        if kinds[0] != kinds[1]:
+            raise ValueError(
+                "Expected model and truth of the same kind and dimension; "
+                f"got {kinds[0][0]} in {kinds[0][1]} and {kinds[1][0]} in {kinds[1][1]} dimensions."
+            )
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of results.
+
+    Args:
+        title: Its heading.
+        columns: Names of the columns.
+        rows: Cells, one sequence per row; anything with a ``str``.
+        caption: How to read it; may be empty.
+
+    Raises:
+        ValueError: If a row has not one cell per column.
+    """
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    caption: str = ""
+
+    def __post_init__(self):
+        for i, row in enumerate(self.rows):
+            if len(row) != len(self.columns):
+                raise ValueError(
+                    f"Expected {len(self.columns)} cells in every row of table '{self.title}'; "
+                    f"got {len(row)} in row {i}."
+                )
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything a report may show. Only the title is needed; what is missing is left out.
+
+    Args:
+        title: Heading of the page.
+        lead: One or two sentences under the heading: what was fitted, to what.
+        summary: Headline numbers, name to formatted value, shown as cards.
+        settings: How it was fitted: model, recipe, sizes.
+        provenance: Where it comes from: version, commit, machine, seeds, command.
+        history: One mapping per epoch with ``phase`` and ``epoch``, and any of ``train``,
+            ``validation`` and ``seconds``.
+        train: Points the model was fitted to.
+        held_out: Points it has not seen.
+        conditioning: Condition numbers at held-out points; ``None`` for a model without a density
+            or with one that takes no Jacobian.
+        samples: Draws from the model, shape ``(M, D)``.
+        latent: Latent coordinates of ``held_out``, shape ``(N, n)``.
+        names: Names of the D columns; ``x1 ... xD`` if empty.
+        views: Learned and true manifold, one view per condition, all of one kind.
+        figures: Further figures, by the section they stand in.
+        tables: Tables of results.
+
+    Raises:
+        ValueError: If shapes, number of names or history rows do not fit together.
+    """
+
+    title: str
+    lead: str = ""
+    summary: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, str] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    history: Sequence[Mapping[str, Any]] = ()
+    train: Points | None = None
+    held_out: Points | None = None
+    conditioning: Conditioning | None = None
+    samples: np.ndarray | None = None
+    latent: np.ndarray | None = None
+    names: Sequence[str] = ()
+    views: Sequence[View] = ()
+    figures: Mapping[str, Sequence[Figure]] = field(default_factory=dict)
+    tables: Sequence[Table] = ()
+
+    def __post_init__(self):
+        widths = {k: p.x.shape[1] for k in ("train", "held_out") if (p := getattr(self, k))}
+        if self.samples is not None:
+            widths["samples"] = _matrix(self, "samples").shape[1]
+        widths |= {f"view {i}": view.model.x.shape[-1] for i, view in enumerate(self.views)}
+        if self.names:
+            widths["names"] = len(self.names)
+        if len(set(widths.values())) > 1:
+            raise ValueError(f"Expected one ambient dimension D throughout; got {widths}.")
+        if len({type(view.model) for view in self.views}) > 1:
+            raise ValueError("Expected views all of surfaces or all of curves; got both.")
+        if self.latent is not None:
+            latent = _matrix(self, "latent")
+            if self.held_out is None or len(self.held_out.x) != len(latent):
+                got = 0 if self.held_out is None else len(self.held_out.x)
+                raise ValueError(
+                    "Expected one latent row per held-out point; "
+                    f"got {len(latent)} rows for {got} points."
+                )
+        for i, row in enumerate(self.history):
+            if missing := {"phase", "epoch"} - set(row):
+                raise ValueError(
+                    f"Expected 'phase' and 'epoch' in every history row; row {i} has no "
+                    f"{' and no '.join(sorted(missing))}."
+                )
+
+    def column_names(self, dim: int) -> list[str]:
+        """Names of the ``dim`` columns of x, made up if none were given."""
+        return [str(n) for n in self.names] or [f"x{i + 1}" for i in range(dim)]
+
+
+def _matrix(owner: Any, name: str) -> np.ndarray:
+    """Store field ``name`` as a float array; it must be a matrix with rows and columns."""
+    a = np.asarray(getattr(owner, name), dtype=float)
+    if a.ndim != 2 or 0 in a.shape:
+        raise ValueError(
+            f"Expected {name} of a {type(owner).__name__} to be a matrix with at least one row "
+            f"and one column; got shape {a.shape}."
+        )
+    object.__setattr__(owner, name, a)
+    return a
+
+
+def _set_array(owner: Any, name: str, shape: tuple[int, ...]):
+    """Store field ``name`` as a float array of the given shape."""
+    a = np.asarray(getattr(owner, name), dtype=float)
+    if a.shape != shape:
+        raise ValueError(
+            f"Expected {name} of a {type(owner).__name__} of shape {shape} to go with x; "
+            f"got {a.shape}."
+        )
+    object.__setattr__(owner, name, a)

@@ -1,0 +1,127 @@
+"""Learning curves: one figure per phase, since losses of different phases have different units."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from mflows.pages.figures import (
+    DATA,
+    MODEL,
+    MUTED,
+    PANEL,
+    TRAIN,
+    Figure,
+    Spec,
+    Variant,
+    axis,
+    layout,
+    log_axis,
+    number,
+    packed,
+)
+
+MAX_ROUNDS = 12  # boundaries of more rounds than this would be a fence, not a help
+
+
+def learning_figures(history: Sequence[Mapping[str, Any]]) -> list[Figure]:
+    """One figure per phase name, in order of first appearance."""
+    names = list(dict.fromkeys(str(row["phase"]) for row in history))
+    wide = len(names) == 1
+    return [_phase(name, _rows(history, name), wide=wide) for name in names]
+
+
+def _rows(history: Sequence[Mapping[str, Any]], name: str) -> list[tuple[int, Mapping[str, Any]]]:
+    """Rows of a phase with their round: it is a new one after any other phase or restart."""
+    rows, index, last = [], -1, None
+    for i, row in enumerate(history):
+        if str(row["phase"]) != name:
+            continue
+        if last is None or last[0] != i - 1 or row["epoch"] <= last[1]:
+            index += 1
+        rows.append((index, row))
+        last = (i, row["epoch"])
+    return rows
+
+
+def _phase(name: str, rows: list[tuple[int, Mapping[str, Any]]], *, wide: bool) -> Figure:
+    epochs = np.arange(1, len(rows) + 1)
+    curves = {key: _column(rows, key) for key in ("train", "validation")}
+    pooled = np.concatenate(list(curves.values()))
+    pooled = pooled[np.isfinite(pooled)]
+    log = len(pooled) > 0 and pooled.min() > 0 and pooled.max() > 3 * pooled.min()
+    few = len(rows) <= 2
+    data: list[Spec] = [
+        {
+            "type": "scatter",
+            "mode": "lines+markers" if few else "lines",
+            "name": key,
+            "x": packed(epochs),
+            "y": packed(y),
+            "line": {"color": colour, "width": 2},
+            "hovertemplate": f"epoch %{{x}}: %{{y:.4g}}<extra>{key}</extra>",
+        }
+        for (key, y), colour in zip(curves.items(), (TRAIN, DATA), strict=True)
+        if np.isfinite(y).any()
+    ]
+    best = "validation" if np.isfinite(curves["validation"]).any() else "train"
+    caption = "Loss by epoch; lower is better."
+    if np.isfinite(curves[best]).any():
+        at = int(np.nanargmin(np.where(np.isfinite(curves[best]), curves[best], np.nan)))
+        data.append(_mark(epochs[at], curves[best][at], best))
+        caption += f" Lowest {best} loss: {number(curves[best][at])} in epoch {epochs[at]}."
+    starts = [i for i in range(1, len(rows)) if rows[i][0] != rows[i - 1][0]]
+    if starts:
+        lines = "; dotted lines mark where a round begins" if len(starts) < MAX_ROUNDS else ""
+        caption += f" The phase ran in {len(starts) + 1} rounds, joined here{lines}."
+    seconds = np.nansum(_column(rows, "seconds"))
+    if seconds > 0:
+        caption += f" It took {_duration(float(seconds))}."
+    y_axis = log_axis("loss", pooled.min(), pooled.max()) if log else axis("loss")
+    if not log and (cut := _cut(pooled, curves)) is not None:
+        y_axis["range"] = cut
+        caption += " The first epochs lie above the axis."
+    shapes = [_boundary(epochs[i] - 0.5) for i in starts] if len(starts) < MAX_ROUNDS else []
+    drawing = layout(320, xaxis=axis("epoch"), yaxis=y_axis, shapes=shapes)
+    return Figure(f"Phase: {name}", caption, [Variant(data, drawing)], wide=wide)
+
+
+def _column(rows: list[tuple[int, Mapping[str, Any]]], key: str) -> np.ndarray:
+    values = (row.get(key) for _, row in rows)
+    return np.array([np.nan if v is None else float(v) for v in values])
+
+
+def _cut(pooled: np.ndarray, curves: Mapping[str, np.ndarray]) -> list[float] | None:
+    """Leave out the first tenth of the epochs where they would flatten the rest."""
+    late = np.concatenate([y[len(y) // 10 + 1 :] for y in curves.values()])
+    late = late[np.isfinite(late)]
+    if len(late) < 20:
+        return None
+    low, high = float(pooled.min()), float(late.max())
+    room = 0.08 * (high - low)
+    return [low - room, high + room] if pooled.max() - low > 4 * (high - low) > 0 else None
+
+
+def _mark(epoch: float, loss: float, name: str) -> Spec:
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": f"lowest {name}",
+        "x": [int(epoch)],
+        "y": [float(loss)],
+        "marker": {"size": 9, "color": PANEL, "line": {"color": MODEL, "width": 2}},
+        "hovertemplate": f"epoch %{{x}}: %{{y:.4g}}<extra>lowest {name}</extra>",
+    }
+
+
+def _boundary(x: float) -> Spec:
+    line = {"color": MUTED, "width": 1, "dash": "dot"}
+    return {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": line}
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, s = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {s} s"

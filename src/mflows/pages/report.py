@@ -1,0 +1,211 @@
+"""The report of a run: its folder, its data and its flow, turned into what a report can show."""
+
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+
+from mflows import simulators
+from mflows.data import Data
+from mflows.flow import Flow, Score
+from mflows.pages import Conditioning, Content, Curve, Points, Surface, View, write
+from mflows.runs import Run
+from mflows.volume import Intractable, condition_limit
+
+POINTS = 5000
+"""Rows scored of each part of the data, and samples drawn."""
+
+GRID, STEPS = 90, 400
+MIDDLE = (0.002, 0.998)
+"""Quantiles of the latent coordinates between which the manifold is drawn."""
+
+
+def write_report(run: Run, *, data: str | Path | None = None) -> Path:
+    """Write ``report.html`` into the run folder and return its path.
+
+    Args:
+        run: The run.
+        data: Where its data file is now, if it was moved.
+
+    Raises:
+        DataError: If the data are not there any more, or have changed.
+    """
+    return write(run.folder / "report.html", content(run, data=data))
+
+
+def content(run: Run, *, data: str | Path | None = None) -> Content:
+    """Everything that the report of a run shows; arguments as for ``write_report``."""
+    kept, held_out = run.split(data)
+    train, test = (part.sample(POINTS, run.config.seed) for part in (kept, held_out))
+    learned = run.flow.latent_dim < run.flow.shape[0]
+    scores = [run.score(part) if _tractable(run) else None for part in (train, test)]
+    seen, unseen = map(partial(_points, run), (train, test), scores)
+    conditioning = _conditioning(scores[1])
+    samples = run.flow.sample(
+        jr.key(run.config.seed),
+        () if test.condition is not None else (len(test),),
+        None if test.condition is None else jnp.asarray(test.condition, dtype=float),
+    )
+    name = Path(run.config.data).name
+    return Content(
+        title=f"{_TITLES.get(run.config.model, run.config.model)} on {name}",
+        lead=_lead(run, len(kept)),
+        summary=_summary(run, unseen, conditioning, len(kept), len(held_out)),
+        settings=_settings(run),
+        provenance=_provenance(run),
+        history=run.history,
+        train=seen,
+        held_out=unseen,
+        conditioning=conditioning,
+        samples=np.asarray(samples),
+        latent=np.asarray(run.flow.encode(test.x, test.condition)) if learned else None,
+        names=run.source.names,
+        views=list(_views(run, test)) if learned and _tractable(run) else (),
+    )
+
+
+_TITLES = {
+    "m-flow": "M-flow",
+    "me-flow": "M_e-flow",
+    "pae": "Probabilistic autoencoder",
+    "ripf": "Relaxed injective flow",
+    "vae": "Variational autoencoder",
+    "gan": "Generative adversarial network",
+    "pie": "Pseudo-invertible encoder",
+    "af": "Ambient flow",
+    "fom": "Prescribed manifold",
+}
+
+
+def _tractable(run: Run) -> bool:
+    return not isinstance(run.flow.volume, Intractable)
+
+
+def _points(run: Run, data: Data, score: Score | None) -> Points:
+    if score is None:
+        distance = run.flow.distance(data.x, data.condition)
+        return Points(data.x, distance=np.asarray(distance))
+    ambient = run.flow.latent_dim == run.flow.shape[0]
+    distance = None if ambient else np.asarray(score.distance)
+    return Points(data.x, np.asarray(score.log_prob), distance)
+
+
+def _conditioning(score: Score | None) -> Conditioning | None:
+    if score is None or score.condition_number is None:
+        return None
+    numbers = np.asarray(score.condition_number)
+    return Conditioning(numbers, condition_limit(numbers.dtype))
+
+
+def _lead(run: Run, points: int) -> str:
+    dim, latent_dim = run.flow.shape[0], run.flow.latent_dim
+    given = f", given {', '.join(run.source.condition_names)}" if run.flow.cond_shape else ""
+    if latent_dim == dim:
+        return f"A density on all {dim} dimensions{given}, learned from {points:,} points."
+    return (
+        f"A {latent_dim}-dimensional manifold in {dim} dimensions and the density on it{given}, "
+        f"learned from {points:,} points."
+    )
+
+
+def _summary(
+    run: Run, held_out: Points, conditioning: Conditioning | None, train: int, test: int
+) -> dict[str, str]:
+    dim, latent_dim = run.flow.shape[0], run.flow.latent_dim
+    found = {}
+    if held_out.log_prob is not None:
+        found["held-out mean log_prob"] = f"{np.mean(held_out.log_prob):.4g} nats"
+    if held_out.distance is not None:
+        found["held-out mean distance"] = f"{np.mean(held_out.distance):.3g}"
+    if conditioning is not None:
+        doubtful = conditioning.doubtful
+        found["ill-conditioned held-out points"] = f"{doubtful.sum():,} of {len(doubtful):,}"
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(run.flow, eqx.is_inexact_array)))
+    ambient = f"D\u00a0=\u00a0{dim}"  # what belongs together stays on one line
+    return found | {
+        "dimension": f"n = {latent_dim} in {ambient}" if latent_dim < dim else ambient,
+        "points": f"{train:,} + {test:,} held out",
+        "parameters": f"{numbers:,}",
+        "training": f"{sum(row['seconds'] for row in run.history):.1f} s",
+    }
+
+
+def _settings(run: Run) -> dict[str, str]:
+    config = run.config
+    extra = {name.replace("_", " "): str(value) for name, value in config.settings.items()}
+    return {
+        "model": config.model,
+        "recipe": str(config.recipe),
+        "condition": ", ".join(run.source.condition_names) or "none",
+        "epochs": str(config.epochs),
+        "batch size": str(config.batch_size),
+        "learning rate": f"{config.learning_rate:g}, cosine to 0",
+        "held out": f"{config.validation_fraction:.0%}",
+        **extra,
+    }
+
+
+def _provenance(run: Run) -> dict[str, str]:
+    known = run.provenance
+    machine = known.get("machine", {})
+    return {
+        "mflows": f"{known.get('mflows')}, commit {known.get('commit') or 'unknown'}",
+        "command": str(known.get("command")),
+        "data": f"{run.config.data}, sha256 {run.source.sha256[:12]}",
+        "seed": str(run.config.seed),
+        "machine": ", ".join(f"{name} {value}" for name, value in machine.items()),
+        "started": str(known.get("started")),
+        "ended": f"{known.get('ended')}, {known.get('status')}",
+    }
+
+
+def _views(run: Run, data: Data) -> Iterator[View]:
+    """The learned manifold for some conditions, if it is a curve or surface that can be drawn."""
+    shape = (run.flow.shape[0], run.flow.latent_dim)
+    if shape not in ((2, 1), (3, 1), (3, 2)):
+        return
+    for condition, label in _conditions(run, data):
+        truth = _truth(run, data, condition, label) if shape == (3, 2) else None
+        yield View(_drawn(run.flow, data, condition, label), truth)
+
+
+def _conditions(run: Run, data: Data) -> Iterator[tuple[np.ndarray | None, str]]:
+    """The middle condition; of a single one, the extremes too."""
+    if data.condition is None:
+        yield None, ""
+        return
+    quantiles = (0.5, 0.02, 0.98) if data.condition.shape[1] == 1 else (0.5,)
+    for row in np.quantile(data.condition, quantiles, axis=0):
+        values = zip(run.source.condition_names, row, strict=True)
+        yield row, ", ".join(f"{name} = {value:.2g}" for name, value in values)
+
+
+def _drawn(flow: Flow, data: Data, condition, label: str) -> Surface | Curve:
+    """The manifold above the middle of the latent coordinates of the data."""
+    u = np.asarray(flow.encode(data.x, data.condition))
+    grid = _grid(u)
+    x = flow.decode(grid, condition)
+    log_prob = np.asarray(flow.log_prob(x, condition))
+    return (Curve if u.shape[1] == 1 else Surface)(np.asarray(x), log_prob, label)
+
+
+def _grid(u: np.ndarray) -> np.ndarray:
+    """A grid over points (N, n), shape (STEPS, 1) or (GRID, GRID, 2)."""
+    steps = STEPS if u.shape[1] == 1 else GRID
+    axes = [np.linspace(low, high, steps) for low, high in np.quantile(u, MIDDLE, axis=0).T]
+    return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
+
+
+def _truth(run: Run, data: Data, condition, label: str) -> Surface | None:
+    """The true surface, where the simulator of the data knows it."""
+    name = run.config.simulator
+    simulator = None if name is None else simulators.named(name)
+    if not isinstance(simulator, simulators.PolynomialSurface) or condition is None:
+        return None
+    x = simulator.embed(_grid(np.asarray(simulator.unembed(data.x))))
+    return Surface(np.asarray(x), np.asarray(simulator.log_prob(x, condition)), label)

@@ -1,0 +1,1 @@
+"""Objectives: what a phase minimises, one idea per file."""

@@ -1,0 +1,187 @@
+r"""Where training starts: chosen from data, once, before the epochs of a phase.
+
+The chart starts as the identity, so its manifold starts as the plane of the first n axes of the
+placement, and reconstruction learns the rest when the data are a graph over that plane.
+``place_chart`` looks for such a plane. Where there is none, on a rolled sheet, reconstruction would
+tear the manifold; then ``unroll`` deepens the chart and first fits it to an unrolled copy of the
+data (see ``mflows.geometry.geodesics``). Whether such a fit tears is decided by the initial weights
+and shows early, in its largest error: candidates are tried for a few steps, and those that are not
+torn go on with smaller ones, until one is whole.
+"""
+
+import json
+import warnings
+from dataclasses import replace
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import PRNGKeyArray
+from paramax import unwrap
+
+from mflows.charts import Placement, is_padded, place, placement_of
+from mflows.flow import Flow
+from mflows.geometry.geodesics import geodesic_embedding, turn_towards, unrolls
+from mflows.geometry.planes import NO_PLANE, choose_plane, conflict
+from mflows.models import rebuild
+from mflows.training.epoch import initial_state, players, run_epoch
+from mflows.training.objectives.likelihood import Regression
+from mflows.training.phases import Batch, Phase, Supervised
+from mflows.training.rows import InMemory
+
+BOLD = Phase(Regression(), ("chart",), epochs=1, name="unroll", weight_decay=0.0, clip=5.0)
+CAREFUL = replace(BOLD, learning_rate=3e-4, clip=0.5)
+DEEP, WIDE = 16, 64
+"""Layers of a chart that has to unroll its data, and width of its networks, at least."""
+SHORT, LONG = 600, 2500
+"""Steps of the regression: bold ones of every candidate, careful ones of those not torn."""
+CANDIDATES = 12
+TORN, WHOLE = 0.5, 0.2
+"""Largest errors: above the first a candidate is torn, below the second a regressed chart is whole;
+in standard deviations."""
+POINTS = 2000
+"""Points on which a plane and an embedding are judged."""
+
+
+def place_chart(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
+    """Centre and scale the chart on the data and turn it to the best starting plane."""
+    old = placement_of(flow.chart)
+    if old is None:
+        return flow
+    placement = _standardisation(old, np.asarray(batch.x))
+    if 0 < old.plane_dim < flow.shape[0]:
+        plane = choose_plane(key, _standardised(placement, batch.x), old.plane_dim)
+        placement = _turned(placement, plane.frame)
+    return _placed(flow, "chart", placement)
+
+
+def place_latent(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
+    """Centre and scale the latent density on the encoded data."""
+    old = placement_of(flow.latent)
+    if old is None:
+        return flow
+    u = np.asarray(flow.encode(batch.x, batch.condition))
+    return _placed(flow, "latent", _standardisation(old, u))
+
+
+def is_flat(flow: Flow, batch: Batch) -> bool:
+    """Whether the data are a graph over the chart's starting plane, or unroll no better."""
+    return _unrolled(flow, batch) is None
+
+
+def is_rolled(flow: Flow, batch: Batch) -> bool:
+    """Whether the data are a graph over no plane, but a flat sheet by their geodesic distances."""
+    return not is_flat(flow, batch)
+
+
+def unroll(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
+    """Deepen the chart and fit it to an unrolled copy of the data; nothing if they are flat."""
+    supervised, placement = _unrolled(flow, batch), placement_of(flow.chart)
+    if supervised is None or placement is None:
+        return flow
+    z = _standardised(placement, supervised.x)
+    placement = _turned(placement, turn_towards(z, np.asarray(supervised.u)))
+    best, least = flow, np.inf
+    for attempt in range(CANDIDATES):
+        weights_key, bold_key, careful_key = jr.split(jr.fold_in(key, attempt), 3)
+        trial = _placed(_fresh(weights_key, flow), "chart", placement)
+        trial = _regressed(bold_key, trial, supervised, BOLD, SHORT, decay=False)
+        if (error := _largest_error(trial, supervised)) < TORN:
+            trial = _regressed(careful_key, trial, supervised, CAREFUL, LONG, decay=True)
+            error = _largest_error(trial, supervised)
+        if error < least:  # never a NaN
+            best, least = trial, error
+        if least < WHOLE:
+            return best
+    warnings.warn(
+        f"None of {CANDIDATES} attempts to unroll the data was whole (largest error {least:.2g} "
+        f"standard deviations; wanted {WHOLE:g}): the manifold may be torn. Try another seed or "
+        "more points.",
+        stacklevel=2,
+    )
+    return best
+
+
+def _largest_error(flow: Flow, data: Supervised) -> float:
+    """Largest reconstruction error, in standard deviations."""
+    projected = flow.project(data.x, data.condition)
+    return float(jnp.linalg.norm(_scaled(flow, data.x) - _scaled(flow, projected), axis=1).max())
+
+
+def _fresh(key: PRNGKeyArray, flow: Flow) -> Flow:
+    """A flow like this one, with new weights and a chart deep enough to unroll."""
+    if flow.built is None:
+        return flow
+    given = json.loads(flow.built[1])
+    layers, width = max(given["chart_layers"], DEEP), max(given["width"], WIDE)
+    return rebuild(key, flow.built, chart_layers=layers, width=width)
+
+
+def _regressed(
+    key: PRNGKeyArray, flow: Flow, data: Supervised, phase: Phase, steps: int, *, decay: bool
+) -> Flow:
+    """The chart after about so many steps of regression, with a decaying rate or a constant one."""
+    points = data.x.shape[0]
+    size = min(phase.batch_size, points)
+    epochs = -(-steps // (points // size))
+    phase = replace(phase, batch_size=size, epochs=epochs)
+    total = epochs * (points // size) if decay else 1_000_000
+    parameters, frozen = players(key, flow, phase)
+    state = initial_state(parameters, phase)
+    for epoch in range(epochs):
+        state, _ = run_epoch(state, frozen, phase, total, InMemory(data), None, key, epoch)
+    return eqx.combine(state.parameters, frozen).flow
+
+
+def _unrolled(flow: Flow, batch: Batch) -> Supervised | None:
+    """Points with coordinates of an unrolled copy; ``None`` if a plane serves as well."""
+    chart = flow.chart
+    if not is_padded(chart) or placement_of(chart) is None or chart.cond_shape is not None:
+        return None
+    z = np.asarray(_scaled(flow, batch.x))
+    n = flow.latent_dim
+    judged = np.linspace(0, len(z) - 1, min(POINTS, len(z))).astype(int)
+    plane = conflict(z[judged], z[judged, :n])
+    if plane <= NO_PLANE:
+        return None
+    indices, u = geodesic_embedding(jr.key(0), z, n)
+    some = slice(POINTS)
+    if not unrolls(plane, conflict(z[indices[some]], u[some])):
+        return None
+    condition = None if batch.condition is None else batch.condition[indices]
+    return Supervised(batch.x[indices], condition, jnp.asarray(u, dtype=float))
+
+
+def _scaled(flow: Flow, x):
+    """Data in the coordinates of the chart's placement."""
+    return _unplaced(placement_of(flow.chart), jnp.asarray(x))
+
+
+@eqx.filter_jit
+def _unplaced(placement, x):
+    return jax.vmap(unwrap(placement).inverse)(x)
+
+
+def _standardised(placement: Placement, x) -> np.ndarray:
+    """Data of mean zero and comparable scales, not yet turned."""
+    mean, scale = np.asarray(placement.mean.tree), np.asarray(placement.scale.tree)
+    return (np.asarray(x) - mean) / scale
+
+
+def _standardisation(old: Placement, x: np.ndarray) -> Placement:
+    """The placement of the data, of the form of the one that it replaces, on the first axes."""
+    mean, scale = (moment(0, dtype=np.float64) for moment in (x.mean, x.std))
+    resolved = np.finfo(x.dtype)
+    varies = scale > np.maximum(resolved.eps * np.abs(mean), resolved.tiny)
+    return Placement(mean, np.where(varies, scale, 1.0), np.eye(old.plane_dim, x.shape[1]))
+
+
+def _turned(placement: Placement, plane: np.ndarray) -> Placement:
+    """A placement on another plane of the standardised data."""
+    return Placement(placement.mean.tree, placement.scale.tree, plane)
+
+
+def _placed(flow: Flow, part: str, placement: Placement) -> Flow:
+    return eqx.tree_at(lambda f: getattr(f, part), flow, place(getattr(flow, part), placement))

@@ -1,0 +1,63 @@
+"""Wrong shapes are refused with what was expected, what came, and what to do."""
+
+import numpy as np
+import pytest
+
+from mflows.pages import Conditioning, Content, Curve, Points, Surface, Table, View
+
+GRID = np.zeros((4, 5, 3))
+LINE = np.zeros((4, 2))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Points(np.zeros((0, 3))), r"at least one row .* got shape \(0, 3\)"),
+        (lambda: Points(np.zeros(3)), r"to be a matrix .* got shape \(3,\)"),
+        (lambda: Points(np.zeros((4, 3)), log_prob=np.zeros(3)), r"log_prob .*\(4,\).*got \(3,\)"),
+        (lambda: Points(np.zeros((4, 3)), distance=np.zeros((4, 1))), r"distance .* got \(4, 1\)"),
+        (lambda: Conditioning(np.zeros((4, 1)), 1.0), r"shape \(N,\), .* got \(4, 1\)"),
+        (lambda: Conditioning(np.zeros(0), 1.0), r"N >= 1 points; got \(0,\)"),
+        (lambda: Surface(np.zeros((4, 3)), np.zeros(4)), r"\(k, l, 3\) .* got \(4, 3\)"),
+        (lambda: Surface(GRID, np.zeros((5, 4))), r"\(4, 5\) .* got \(5, 4\)"),
+        (lambda: Curve(np.zeros((4, 5)), np.zeros(4)), r"\(k, 2\) or \(k, 3\) .* got \(4, 5\)"),
+        (lambda: Table("t", ["a", "b"], [[1, 2], [3]]), r"Expected 2 cells .* 't'; got 1 in row 1"),
+        (
+            lambda: View(Surface(GRID, np.zeros((4, 5))), Curve(LINE, np.zeros(4))),
+            "same kind and dimension; got Surface in 3 and Curve in 2",
+        ),
+    ],
+)
+def test_wrong_shapes(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"train": Points(LINE), "samples": np.zeros((3, 5))}, "one ambient dimension D"),
+        ({"train": Points(LINE), "names": ["a"]}, "'train': 2, 'names': 1"),
+        ({"held_out": Points(LINE), "latent": np.zeros((3, 1))}, "got 3 rows for 4 points"),
+        ({"history": [{"epoch": 1}]}, "row 0 has no phase"),
+        (
+            {
+                "views": [
+                    View(Surface(GRID, GRID[..., 0])),
+                    View(Curve(np.zeros((4, 3)), LINE[:, 0])),
+                ]
+            },
+            "all of surfaces or all of curves",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit(fields, message):
+    with pytest.raises(ValueError, match=message):
+        Content(title="t", **fields)
+
+
+def test_lists_become_arrays():
+    points = Points([[1, 2], [3, 4]], log_prob=[0, 1])  # pyright: ignore[reportArgumentType]
+    assert points.x.dtype == float
+    assert points.log_prob is not None
+    assert points.log_prob.shape == (2,)

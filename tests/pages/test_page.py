@@ -1,0 +1,197 @@
+"""The file as text: complete in itself, escaped, small, written whole or not at all."""
+
+import base64
+import dataclasses
+import json
+import os
+import re
+
+import numpy as np
+import pytest
+
+from mflows import pages
+from mflows.pages.figures import density_range, log_axis, packed, thin
+from mflows.pages.learning import learning_figures
+
+
+def specs(page: str) -> list[list[dict]]:
+    found = re.search(r'<script type="application/json" id="specs">(.*?)</script>', page, re.S)
+    assert found
+    return json.loads(found[1])
+
+
+def without_library(page: str) -> str:
+    from plotly.offline import get_plotlyjs
+
+    assert page.count(get_plotlyjs()[:2000]) == 1
+    return page.replace(get_plotlyjs(), "")
+
+
+def test_page_is_complete_and_small(content):
+    page = pages.html(content)
+    own = without_library(page)
+    assert len(page) < 12e6
+    assert len(own) < 3e6
+    assert not re.search(r"""(src|href)=["']?(https?:)?//""", own)
+    assert "default-src 'none'" in own
+    assert own.count("<script") == 3
+
+
+def test_every_figure_has_title_and_caption(content):
+    own = without_library(pages.html(content))
+    count = len(specs(own))
+    assert own.count("<figure") == own.count("<figcaption>") == own.count('role="img"') == count
+    assert not re.search(r"<figcaption>\s*</figcaption>", own)
+
+
+def test_figures_are_valid_plotly(content):
+    import plotly.graph_objects as go
+
+    def painted(value):  # style sheet variables are put in by the page
+        if isinstance(value, dict):
+            return {k: painted(v) for k, v in value.items()}
+        if isinstance(value, list):
+            return [painted(v) for v in value]
+        return "#000" if isinstance(value, str) and value.startswith("--") else value
+
+    for figure in specs(pages.html(content)):
+        for variant in figure:
+            go.Figure(painted({k: variant[k] for k in ("data", "layout")}))
+
+
+def test_text_from_outside_is_escaped():
+    hostile = "</script><script>alert(1)</script>"
+    table = pages.Table(hostile, [hostile], [[hostile]], hostile)
+    x = np.random.default_rng(0).normal(size=(50, 2))
+    content = pages.Content(
+        title=hostile, lead=hostile, summary={hostile: hostile}, settings={hostile: hostile},
+        provenance={hostile: hostile}, history=[{"phase": hostile, "epoch": 1, "train": 1.0}],
+        train=pages.Points(x), samples=x, names=[hostile, "b"], tables=[table],
+    )  # fmt: skip
+    page = without_library(pages.html(content))
+    assert "<script>alert" not in page
+    assert page.count("<script") == 3
+
+
+def test_write_replaces_the_file_whole(tmp_path):
+    path = tmp_path / "pages.html"
+    path.write_text("old")
+    assert pages.write(path, pages.Content(title="new title")) == path
+    assert "new title" in path.read_text("utf-8")
+    assert os.listdir(tmp_path) == ["pages.html"]
+
+
+def test_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "pages.html"
+    path.write_text("old")
+
+    def refuse(*_):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("mflows.pages.page.os.replace", refuse)
+    with pytest.raises(OSError, match="disk full"):
+        pages.write(path, pages.Content(title="new"))
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["pages.html"]
+
+
+def test_missing_folder_is_an_error(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        pages.write(tmp_path / "missing" / "pages.html", pages.Content(title="t"))
+
+
+def test_model_and_truth_share_one_colour_scale(all_contents):
+    figure = specs(pages.html(all_contents["surface"]()))[0]
+    scales = {(v["layout"]["coloraxis"]["cmin"], v["layout"]["coloraxis"]["cmax"]) for v in figure}
+    assert len(figure) == 3
+    assert len(scales) == 1
+    surfaces = [t for t in figure[0]["data"] if t["type"] == "surface"]
+    assert [t["coloraxis"] for t in surfaces] == ["coloraxis"] * 2
+    ranges = [
+        [figure[0]["layout"][s][f"{a}axis"]["range"] for a in "xyz"] for s in ("scene", "scene2")
+    ]
+    assert ranges[0] == ranges[1]
+
+
+def test_only_columns_of_most_variance_are_paired():
+    x = np.random.default_rng(0).normal(size=(100, 9)) * [1, 9, 2, 8, 3, 7, 4, 6, 5]
+    content = pages.Content(title="t", train=pages.Points(x), samples=x)
+    page = pages.html(content)
+    assert "the 6 of 9 columns with most variance" in page
+    (((variant,)),) = specs(page)
+    titles = [variant["layout"][f"xaxis{i}"]["title"]["text"] for i in range(1, 7)]
+    assert titles == ["x2", "x4", "x6", "x7", "x8", "x9"]
+
+
+def test_condition_numbers_are_drawn_beside_their_limit():
+    from mflows.pages.conditioning import conditioning_figure
+
+    numbers = np.append(np.geomspace(1, 1e9, 10), [np.inf, np.nan])
+    figure = conditioning_figure(pages.Conditioning(numbers, limit=84_000.0))
+    assert figure is not None
+    (variant,) = figure.variants
+    low, high = variant.layout["xaxis"]["range"]
+    (mark,) = variant.layout["shapes"]
+    assert low < np.log10(mark["x0"]) < high
+    assert "largest 1e+09; 7 of 12 held-out points are at the limit of 84,000" in figure.caption
+    assert "2 numbers are not finite" in figure.caption
+
+
+def test_condition_numbers_that_are_all_the_same_are_not_drawn(all_contents):
+    assert "Condition number" not in without_library(pages.html(all_contents["curve"]()))
+    assert "Condition number" in without_library(pages.html(all_contents["surface"]()))
+
+
+def test_parts_not_given_are_left_out():
+    x = np.zeros((5, 2)) + np.arange(5)[:, None]
+    page = pages.html(pages.Content(title="t", held_out=pages.Points(x), latent=x))
+    assert len(specs(page)) == 1
+    assert "Training" not in without_library(page)
+
+
+def test_packed_keeps_the_numbers():
+    a = np.arange(6.0).reshape(2, 3)
+    spec = packed(a)
+    assert spec["shape"] == "2, 3"
+    assert np.array_equal(np.frombuffer(base64.b64decode(spec["bdata"]), "<f4"), a.ravel())
+
+
+def test_thin_is_even_and_bounded():
+    assert thin(5, 10).tolist() == [0, 1, 2, 3, 4]
+    assert thin(1001, 11).tolist() == list(range(0, 1001, 100))
+
+
+def test_density_range_spans_ten_nats():
+    a = np.array([-1000.0, -3.0, 2.0, np.nan, -np.inf])
+    low, high = density_range(a)
+    assert high == pytest.approx(2.0, abs=0.02)
+    assert high - low == pytest.approx(10)
+
+
+@pytest.mark.parametrize(("low", "high"), [(1e-9, 1e-1), (0.02, 0.05), (3, 900)])
+def test_log_axis_has_a_few_labels(low, high):
+    values = log_axis("x", low, high)["tickvals"]
+    assert 2 <= sum(low <= v <= high for v in values) <= 9
+
+
+def test_rounds_of_a_phase_are_joined():
+    rows = [
+        {"phase": p, "epoch": e, "train": 1.0 + e, "validation": None}
+        for p in ("a", "b", "a", "b")
+        for e in (1, 2, 3)
+    ]
+    figures = learning_figures(rows)
+    assert [f.title for f in figures] == ["Phase: a", "Phase: b"]
+    (variant,) = figures[0].variants
+    assert [s["x0"] for s in variant.layout["shapes"]] == [3.5]
+    assert [t["name"] for t in variant.data] == ["train", "lowest train"]
+    assert "Lowest train loss: 2 in epoch 1" in figures[0].caption
+
+
+def test_surface_with_gaps_is_drawn(all_contents):
+    view = all_contents["surface"]().views[0]
+    log_prob = view.model.log_prob.copy()
+    log_prob[0, 0] = np.nan
+    bad = dataclasses.replace(view, model=dataclasses.replace(view.model, log_prob=log_prob))
+    page = pages.html(pages.Content(title="t", views=[bad]))
+    assert "1 of 1,600 vertices of the learned manifold" in page
