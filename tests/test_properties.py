@@ -20,9 +20,9 @@ import mflows as mf
 from mflows.data import Data
 from mflows.models import BUILDERS
 from mflows.runs import Config
-from mflows.runs.config import MODELS, RECIPES
 from mflows.saving import arrays as arrays_of
 from mflows.saving import fill
+from mflows.systems import RECIPES, SYSTEMS
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -188,16 +188,16 @@ def test_a_split_is_disjoint_and_complete(rows, columns, conditional, fraction, 
 
 @st.composite
 def configs(draw) -> Config:
-    model = draw(st.sampled_from(sorted(MODELS)))
-    recipe = draw(st.none() | st.sampled_from(MODELS[model].recipes))
-    train = RECIPES[recipe or MODELS[model].recipes[0]]
+    model = draw(st.sampled_from(sorted(SYSTEMS)))
+    recipe = draw(st.none() | st.sampled_from(SYSTEMS[model].recipes))
+    train = RECIPES[recipe or SYSTEMS[model].recipes[0]]
     positive = st.floats(0, exclude_min=True, allow_infinity=False)
     return Config(
         draw(st.text(min_size=1)),
         latent_dim=draw(st.none() | st.integers(1, 9)),
         model=model,
         recipe=recipe,
-        settings=draw(settings_of(MODELS[model].build)),
+        settings=draw(settings_of(SYSTEMS[model].build)),
         recipe_settings=draw(settings_of(train, ("batch_size", "learning_rate"))),
         condition=draw(st.lists(st.text(min_size=1), max_size=3).map(tuple)),
         drop_constant=draw(st.booleans()),

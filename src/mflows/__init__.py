@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         runs,
         simulators,
         sweeps,
+        systems,
         training,
         volume,
     )
@@ -47,6 +48,7 @@ __all__ = [
     "save",
     "simulators",
     "sweeps",
+    "systems",
     "training",
     "volume",
 ]

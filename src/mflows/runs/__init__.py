@@ -7,15 +7,17 @@
 The folder's content is its identity: it can be moved and renamed.
 """
 
-from mflows.runs.config import MODELS, RECIPES, Config, check_model, check_system
+from mflows.runs.config import Config
 from mflows.runs.provenance import commit
 from mflows.runs.run import Run, open_run, read_config
 from mflows.runs.source import Source
 from mflows.runs.train import train
+from mflows.systems import SYSTEMS as MODELS
+from mflows.systems import parse as check_system
+from mflows.systems import system as check_model
 
 __all__ = [
     "MODELS",
-    "RECIPES",
     "Config",
     "Run",
     "Source",

@@ -1,0 +1,285 @@
+r"""The table of systems: what each of them is called, how it is built and what trains it.
+
+A system is a chart, a latent density and a recipe. One row says all that the command line, runs,
+reports, sweeps and the estimator have to know of it:
+
+    from mflows import systems
+    systems.SYSTEMS["m-flow"].build(key, shape, latent_dim=2)
+    systems.parse("pie+conditional_chart:maximum-likelihood")
+
+A system of one's own is one more row, ``systems.register(System(...))``. Builders and recipes are
+imported when they are asked for, so that the table itself, from which ``mflows fit --help`` is
+written, needs no JAX.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+
+if TYPE_CHECKING:
+    from mflows.flow import Flow
+
+RECIPES: "dict[str, Callable[..., Any]]"
+"""Recipes by name: the functions of ``mflows.recipes``, with dashes for underscores."""
+
+
+@dataclass(frozen=True)
+class System:
+    """A row of the table.
+
+    Attributes:
+        name: What it is called in commands and configs.
+        title: What it is called in headings.
+        summary: Manifold and density, in words.
+        builder: Function ``(key, shape, [latent_dim,] cond_shape=None, *, ...settings) -> Flow``,
+            or its name in ``mflows.models``.
+        manifold: Whether there is a manifold, and whether it is learned.
+        density: With respect to what volume it has a density.
+        recipes: Names of the recipes that train it, the default first.
+    """
+
+    name: str
+    title: str
+    summary: str
+    builder: "Callable[..., Flow] | str"
+    manifold: Literal["learned", "prescribed", "none"]
+    density: Literal["on the manifold", "in space", "none"]
+    recipes: tuple[str, ...]
+
+    @property
+    def build(self) -> "Callable[..., Flow]":
+        """The function that builds the flow."""
+        if not isinstance(self.builder, str):
+            return self.builder
+        from mflows import models
+
+        return getattr(models, self.builder)
+
+    @property
+    def takes_latent_dim(self) -> bool:
+        """Whether the dimension of the manifold is to be chosen."""
+        return "latent_dim" in inspect.signature(self.build).parameters
+
+    @property
+    def settings(self) -> dict[str, inspect.Parameter]:
+        """Further arguments of the builder, by name."""
+        return _keywords(self.build)
+
+    def check_recipe(self, name: str) -> None:
+        """Raise ``ValueError`` unless the recipe trains this system."""
+        if name not in self.recipes:
+            raise ValueError(
+                f"Expected a recipe of {self.name!r} out of {', '.join(self.recipes)}; got "
+                f"{name!r}."
+            )
+
+    def check_settings(self, settings: Mapping[str, Any]) -> None:
+        """Raise ``ValueError`` unless the builder takes arguments of these names and types."""
+        _check(f"settings of {self.name!r}", self.settings, settings)
+        for name, value in settings.items():
+            if type(value) in (int, float) and not value > 0:
+                raise ValueError(f"Expected {name} > 0; got {value}.")
+
+
+MANIFOLD_AND_DENSITY = ("manifold-then-density", "alternating", "simultaneous", "scandal")
+
+_ROWS = (
+    System(
+        "m-flow",
+        "M-flow",
+        "learned manifold, exact encoder and density",
+        "m_flow",
+        "learned",
+        "on the manifold",
+        (
+            *MANIFOLD_AND_DENSITY,
+            "rectangular",
+            "canonical",
+            "optimal-transport",
+            "alternating-optimal-transport",
+            "maximum-likelihood",
+        ),
+    ),
+    System(
+        "me-flow",
+        "M_e-flow",
+        "learned manifold, encoder network, exact density",
+        "me_flow",
+        "learned",
+        "on the manifold",
+        (*MANIFOLD_AND_DENSITY, "free-form"),
+    ),
+    System(
+        "pae",
+        "Probabilistic autoencoder",
+        "learned manifold, free networks, exact density",
+        "pae",
+        "learned",
+        "on the manifold",
+        ("manifold-then-density", "alternating", "free-form"),
+    ),
+    System(
+        "ripf",
+        "Relaxed injective flow",
+        "the same, trained on a bound of the likelihood",
+        "ripf",
+        "learned",
+        "on the manifold",
+        ("relaxed-injective",),
+    ),
+    System(
+        "vae",
+        "Variational autoencoder",
+        "learned manifold, free networks, bounds of the density",
+        "vae",
+        "learned",
+        "none",
+        ("variational",),
+    ),
+    System(
+        "gan",
+        "Generative adversarial network",
+        "learned manifold, no encoder, exact density",
+        "gan",
+        "learned",
+        "on the manifold",
+        ("adversarial",),
+    ),
+    System(
+        "pie",
+        "Pseudo-invertible encoder",
+        "density in space, thin across a sheet",
+        "pie",
+        "none",
+        "in space",
+        ("maximum-likelihood",),
+    ),
+    System(
+        "af",
+        "Ambient flow",
+        "density in space, no manifold",
+        "ambient_flow",
+        "none",
+        "in space",
+        ("maximum-likelihood", "denoising"),
+    ),
+    System(
+        "fom",
+        "Prescribed manifold",
+        "known manifold (circle, sphere, torus), exact density on it",
+        "fom",
+        "prescribed",
+        "on the manifold",
+        ("maximum-likelihood",),
+    ),
+)
+
+SYSTEMS: dict[str, System] = {row.name: row for row in _ROWS}
+"""The systems by name."""
+
+
+def system(name: str) -> System:
+    """Return the system called ``name``; ``ValueError`` lists those there are."""
+    if name not in SYSTEMS:
+        raise ValueError(f"Expected a model out of {', '.join(SYSTEMS)}; got {name!r}.")
+    return SYSTEMS[name]
+
+
+def register(system: System) -> None:
+    """Add a system to the table, or replace the one of its name.
+
+    A recipe of one's own is added by ``systems.RECIPES["name"] = function``, before.
+
+    Raises:
+        ValueError: If one of its recipes is not known.
+    """
+    for name in system.recipes:
+        recipe(name)
+    SYSTEMS[system.name] = system
+
+
+def recipe(name: str) -> Callable[..., Any]:
+    """Return the recipe called ``name``; ``ValueError`` lists those there are."""
+    known = __getattr__("RECIPES")
+    if name not in known:
+        raise ValueError(f"Expected a recipe out of {', '.join(known)}; got {name!r}.")
+    return known[name]
+
+
+def check_recipe_settings(name: str, settings: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` unless the recipe has settings of these names and types."""
+    own = _keywords(recipe(name))
+    for common in ("batch_size", "learning_rate"):  # fields of a run's config
+        own.pop(common, None)
+    _check(f"settings of the recipe {name!r}", own, settings)
+    for key, value in settings.items():
+        if type(value) in (int, float) and not value >= 0:
+            raise ValueError(f"Expected {key} >= 0; got {value}.")
+
+
+class Chosen(NamedTuple):
+    """A system, how it is trained (``None`` is its own recipe), and settings that are on."""
+
+    system: System
+    recipe: str | None
+    settings: dict[str, bool]
+
+    @property
+    def model(self) -> str:
+        """Name of the system."""
+        return self.system.name
+
+
+def parse(text: str) -> Chosen:
+    """Read ``SYSTEM[+SETTING ...][:RECIPE]``, as in ``pie+conditional_chart``.
+
+    Every SETTING is an argument of the system's builder that is to be true.
+
+    Raises:
+        ValueError: If system, setting or recipe are unknown.
+    """
+    whole, colon, recipe = text.partition(":")
+    name, *switched_on = whole.split("+")
+    chosen = system(name)
+    if colon:
+        chosen.check_recipe(recipe)
+    settings = dict.fromkeys(switched_on, True)
+    chosen.check_settings(settings)
+    return Chosen(chosen, recipe or None, settings)
+
+
+def __getattr__(name: str):
+    if name != "RECIPES":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in globals():
+        from mflows.training import recipes
+
+        functions = {each.replace("_", "-"): getattr(recipes, each) for each in recipes.__all__}
+        globals()[name] = {
+            each: function
+            for each, function in functions.items()
+            if "learning_rate" in _keywords(function)
+        }
+    return globals()[name]
+
+
+def _keywords(function: Callable) -> dict[str, inspect.Parameter]:
+    """The keyword-only parameters of a function."""
+    parameters = inspect.signature(function).parameters
+    return {name: each for name, each in parameters.items() if each.kind is each.KEYWORD_ONLY}
+
+
+def _check(what: str, known: Mapping[str, inspect.Parameter], settings: Mapping[str, Any]) -> None:
+    """Raise unless there are settings of these names, and of the types of their annotations."""
+    for name, value in settings.items():
+        if name not in known:
+            there = f"out of {', '.join(known)}" if known else "to be none"
+            raise ValueError(f"Expected {what} {there}; got {name!r}.")
+        annotation = known[name].annotation
+        if annotation is inspect.Parameter.empty:
+            continue
+        kinds = get_args(annotation) or (annotation,)  # int | None is two kinds
+        if type(value) not in kinds and not (float in kinds and type(value) is int):
+            names = " or ".join(kind.__name__ for kind in kinds)
+            raise ValueError(f"Expected {name} to be of type {names}; got {value!r}.")
