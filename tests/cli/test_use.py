@@ -121,10 +121,12 @@ def test_report(command, run, conditional_run, table):
         assert "<dt>ill-conditioned held-out points</dt><dd>0 of 6</dd>" in page
 
 
-def test_data(command, tmp_path):
+def test_simulate(command, tmp_path):
     for name in ("a", "b"):
         out = tmp_path / f"{name}.npz"
-        result = command("data", "polynomial-surface", "--events", 50, "--seed", 3, "--out", out)
+        result = command(
+            "simulate", "polynomial-surface", "--events", 50, "--seed", 3, "--out", out
+        )
         assert result.exit_code == 0, result.output
     with np.load(tmp_path / "a.npz") as a, np.load(tmp_path / "b.npz") as b:
         assert set(a) == {"x", "theta", "names", "log_prob", "joint_score"}
@@ -139,11 +141,24 @@ def test_data(command, tmp_path):
     assert load(tmp_path / "a.npz").joint_score is None
     for suffix in ("csv", "npy"):
         out = tmp_path / f"a.{suffix}"
-        assert command("data", "polynomial-surface", "-n", 50, "--out", out).exit_code == 0
+        assert command("simulate", "polynomial-surface", "-n", 50, "--out", out).exit_code == 0
     assert pl.read_csv(tmp_path / "a.csv").columns == ["x0", "x1", "x2", "theta"]
 
 
-def test_data_without_parameters(command, tmp_path):
+@pytest.mark.parametrize("name", simulators.names())
+def test_every_simulator_has_its_command(command, name, tmp_path):
+    result = command("simulate", name, "-n", 20, "--out", tmp_path / "a.npz")
+    assert result.exit_code == 0, result.output
+
+
+def test_simulate_was_called_data(command, tmp_path):
+    out = tmp_path / "a.csv"
+    assert command("data", "spiral", "-n", 20, "--out", out).exit_code == 0
+    assert pl.read_csv(out).shape == (20, 2)
+    assert "│ data " not in command("--help").stdout
+
+
+def test_simulate_without_parameters(command, tmp_path):
     for suffix in ("npz", "csv"):
         out = tmp_path / f"a.{suffix}"
         assert command("data", "circle", "-n", 50, "--out", out).exit_code == 0
@@ -167,7 +182,7 @@ def test_experiment_calls_the_experiment(command, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "fit", "score", "sample", "project", "report", "experiment", "data"]
+    "name", ["", "fit", "score", "sample", "project", "report", "experiment", "simulate"]
 )
 def test_help_has_examples(command, name):
     result = command(*([name] if name else []), "--help")

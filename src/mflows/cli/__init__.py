@@ -6,7 +6,6 @@ Commands are thin and import what they need when they run, so that ``--help`` an
 import typer
 
 from mflows.cli.compiled import keep_compiled
-from mflows.cli.data import data
 from mflows.cli.errors import OneLineErrors
 from mflows.cli.experiment import experiment
 from mflows.cli.fit import fit
@@ -14,6 +13,7 @@ from mflows.cli.project import project
 from mflows.cli.report import report
 from mflows.cli.sample import sample
 from mflows.cli.score import score
+from mflows.cli.simulate import simulate
 from mflows.cli.sweep import sweep
 from mflows.cli.tables import tables
 from mflows.version import __version__
@@ -38,8 +38,9 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (fit, sweep, score, sample, project, report, experiment, tables, data):
+for command in (fit, sweep, score, sample, project, report, experiment, tables, simulate):
     app.command()(command)
+app.command("data", hidden=True)(simulate)  # its earlier name
 
 
 def _version(wanted: bool) -> None:

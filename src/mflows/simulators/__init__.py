@@ -1,40 +1,58 @@
-"""Simulators with known truth, by name."""
+"""Simulators with known truth, by name.
 
-from functools import partial
+A new simulator is a new file and a line in ``_SIMULATORS``. Files are imported when they are first
+used: the names are known without JAX.
+"""
 
-from mflows.simulators.lorenz import Lorenz
-from mflows.simulators.polynomial_surface import OutOfDistribution, PolynomialSurface
-from mflows.simulators.simulator import (
-    HasDistance,
-    HasJointScore,
-    HasLogProb,
-    Scored,
-    Simulator,
-)
-from mflows.simulators.sphere import ConditionalSphere, GaussianSphere
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from mflows.simulators.lorenz import Lorenz
+    from mflows.simulators.polynomial_surface import PolynomialSurface
+    from mflows.simulators.rolled import SCurve, Spiral, SwissRoll
+    from mflows.simulators.simulator import (
+        HasDistance,
+        HasJointScore,
+        HasLogProb,
+        HasSurface,
+        Scored,
+        Simulator,
+    )
+    from mflows.simulators.sphere import ConditionalSphere, GaussianCircle, GaussianSphere
 
 __all__ = [
     "ConditionalSphere",
+    "GaussianCircle",
     "GaussianSphere",
     "HasDistance",
     "HasJointScore",
     "HasLogProb",
+    "HasSurface",
     "Lorenz",
-    "OutOfDistribution",
     "PolynomialSurface",
+    "SCurve",
     "Scored",
     "Simulator",
+    "Spiral",
+    "SwissRoll",
     "named",
     "names",
 ]
 
 _SIMULATORS = {
-    "circle": partial(GaussianSphere, 1),
-    "conditional-sphere": ConditionalSphere,
-    "lorenz": Lorenz,
-    "polynomial-surface": PolynomialSurface,
-    "sphere": GaussianSphere,
+    "circle": "sphere.GaussianCircle",
+    "conditional-sphere": "sphere.ConditionalSphere",
+    "lorenz": "lorenz.Lorenz",
+    "polynomial-surface": "polynomial_surface.PolynomialSurface",
+    "s-curve": "rolled.SCurve",
+    "sphere": "sphere.GaussianSphere",
+    "spiral": "rolled.Spiral",
+    "swiss-roll": "rolled.SwissRoll",
 }
+"""Name -> file and class, which is called without arguments."""
+
+_HOMES = {kind: home for home, _, kind in (path.partition(".") for path in _SIMULATORS.values())}
 
 
 def names() -> tuple[str, ...]:
@@ -42,8 +60,16 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(_SIMULATORS))
 
 
-def named(name: str) -> Simulator:
+def named(name: str) -> "Simulator":
     """Return the simulator called ``name``; ``ValueError`` lists the known names."""
     if name not in _SIMULATORS:
         raise ValueError(f"Expected a simulator out of: {', '.join(names())}; got {name!r}.")
-    return _SIMULATORS[name]()
+    home, _, kind = _SIMULATORS[name].partition(".")
+    return getattr(import_module(f"mflows.simulators.{home}"), kind)()
+
+
+def __getattr__(name: str):
+    if name not in __all__:
+        raise AttributeError(f"module 'mflows.simulators' has no attribute {name!r}")
+    home = import_module(f"mflows.simulators.{_HOMES.get(name, 'simulator')}")
+    return getattr(home, name)

@@ -23,7 +23,7 @@ from flowjax.distributions import Uniform
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from mflows.simulators.nearest import nearest_on_graph
-from mflows.simulators.simulator import Scored
+from mflows.simulators.simulator import Scored, points
 
 DEGREE = 5
 # In the order 1, z0, z1, z0^2, z0 z1, z1^2, ... of scikit-learn's PolynomialFeatures.
@@ -57,17 +57,7 @@ class OutOfDistribution(NamedTuple):
 
 
 _rotated = partial(jnp.matmul, precision="highest")  # accelerators round inputs by default
-
-
-def _points(name: str, value: ArrayLike, size: int) -> Array:
-    """Return ``value`` as a float array of shape (..., size)."""
-    array = jnp.asarray(value, dtype=float)
-    if array.ndim == 0 or array.shape[-1] != size:
-        raise ValueError(
-            f"Expected {name} of shape (..., {size}) for the polynomial surface; "
-            f"got {array.shape}. Is the last axis the coordinates?"
-        )
-    return array
+_points = partial(points, simulator="the polynomial surface")
 
 
 class PolynomialSurface(eqx.Module):

@@ -2,8 +2,8 @@
 
 A simulator draws data ``x ~ p(x | theta)`` for parameters ``theta`` with a prior. Some know more
 about their own truth, which a test or a benchmark can ask for with ``isinstance``: the exact
-density on the manifold (`HasLogProb`), the distance to it (`HasDistance`), or the joint score of
-each draw (`HasJointScore`).
+density on the manifold (`HasLogProb`), the distance to it (`HasDistance`), coordinates on it
+(`HasSurface`), or the joint score of each draw (`HasJointScore`).
 
 All methods broadcast over leading axes as NumPy does: ``theta`` has shape ``(..., k)``, ``x`` has
 shape ``(..., D)``. A simulator without parameters has ``k = 0``.
@@ -11,6 +11,7 @@ shape ``(..., D)``. A simulator without parameters has ``k = 0``.
 
 from typing import NamedTuple, Protocol, runtime_checkable
 
+import jax.numpy as jnp
 from flowjax.distributions import AbstractDistribution
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
@@ -47,6 +48,19 @@ class HasDistance(Protocol):
         ...
 
 
+@runtime_checkable
+class HasSurface(Protocol):
+    """Knows its manifold as the image of coordinates z in R^n: enough to draw it."""
+
+    def embed(self, z: ArrayLike) -> Float[Array, "... D"]:
+        """The point of the manifold at the coordinates ``z``, shape (..., n)."""
+        ...
+
+    def unembed(self, x: ArrayLike) -> Float[Array, "... n"]:
+        """Coordinates of ``x``: ``embed(unembed(x))`` is ``x`` on the manifold, near it off it."""
+        ...
+
+
 class Scored(NamedTuple):
     """Points with what their simulator knows of how they came to be.
 
@@ -67,3 +81,14 @@ class HasJointScore(Protocol):
     def simulate_with_joint_score(self, key: PRNGKeyArray, theta: ArrayLike) -> Scored:
         """The points of ``simulate`` for the same key, and the joint score of each."""
         ...
+
+
+def points(name: str, value: ArrayLike, size: int, simulator: str) -> Array:
+    """Return ``value`` as a float array of shape (..., size); ``ValueError`` on another shape."""
+    array = jnp.asarray(value, dtype=float)
+    if array.ndim == 0 or array.shape[-1] != size:
+        raise ValueError(
+            f"Expected {name} of shape (..., {size}) for {simulator}; got {array.shape}. Is the "
+            "last axis the coordinates?"
+        )
+    return array

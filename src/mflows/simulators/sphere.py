@@ -20,6 +20,7 @@ dx = |r|^n dr dA.
 
 import math
 from abc import abstractmethod
+from functools import partial
 
 import equinox as eqx
 import jax
@@ -30,10 +31,14 @@ from flowjax.distributions import AbstractDistribution, Uniform
 from jax.scipy.stats import norm
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
+from mflows.simulators.simulator import points
+
 IMAGES = 4
 """Turns to either side: exact to rounding for widths up to 3 and means within [-pi, 2 pi]."""
 
 NO_THETA = np.zeros(0)
+
+_points = partial(points, simulator="this sphere")
 
 
 class AngularGaussian(eqx.Module):
@@ -143,6 +148,13 @@ class GaussianSphere(AngularGaussian):
         return jnp.full(shape, jnp.pi / 2), jnp.full(shape, jnp.pi / 4)
 
 
+class GaussianCircle(GaussianSphere):
+    """The angle on the unit circle with mean pi/2 and width pi/4; no parameters."""
+
+    def __init__(self, *, dim: int | None = None, noise: float = 0.0):
+        super().__init__(1, dim=dim, noise=noise)
+
+
 class ConditionalSphere(AngularGaussian):
     """Parameters theta in [-1, 1]^2 set the width of all angles and the mean of the last one.
 
@@ -171,14 +183,3 @@ def _embedded(phi: Float[Array, "... n"]) -> Float[Array, "... n+1"]:
     one = jnp.ones_like(phi[..., :1])
     sines = jnp.concatenate([one, jnp.cumprod(jnp.sin(phi), axis=-1)], axis=-1)
     return sines * jnp.concatenate([jnp.cos(phi), one], axis=-1)
-
-
-def _points(name: str, value: ArrayLike, size: int) -> Array:
-    """Return ``value`` as a float array of shape (..., size)."""
-    array = jnp.asarray(value, dtype=float)
-    if array.ndim == 0 or array.shape[-1] != size:
-        raise ValueError(
-            f"Expected {name} of shape (..., {size}) for this sphere; got {array.shape}. Is the "
-            "last axis the coordinates?"
-        )
-    return array

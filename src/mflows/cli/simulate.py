@@ -1,20 +1,18 @@
-"""``mflows data``: draw a table from a simulator with known truth."""
+"""``mflows simulate``: draw a table from a simulator with known truth."""
 
 from typing import Annotated
 
 import typer
 
 from mflows.cli.options import Output
+from mflows.simulators import names as known
 
 
-def data(
+def simulate(
     simulator: Annotated[
         str,
         typer.Argument(
-            metavar="SIMULATOR",
-            help="Name of the simulator: circle, conditional-sphere, lorenz, polynomial-surface "
-            "or sphere.",
-            show_default=False,
+            metavar="SIMULATOR", help=f"One of {', '.join(known())}.", show_default=False
         ),
     ],
     out: Output,
@@ -29,9 +27,9 @@ def data(
 
     **Examples**
 
-        mflows data polynomial-surface --events 100000 --seed 0 --out surface.npz
+        mflows simulate polynomial-surface --events 100000 --seed 0 --out surface.npz
 
-        mflows data circle --events 10000 --out circle.csv
+        mflows simulate circle --events 10000 --out circle.csv
     """
     if events < 1:
         raise typer.BadParameter(f"Expected --events >= 1; got {events}.")
