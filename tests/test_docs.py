@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 from mflows.cli import app
 from mflows.sweeps.desk import Desk
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
 
 
 @pytest.mark.parametrize(
@@ -79,14 +80,35 @@ def test_the_commands_and_the_code_of_sweeps_are_accepted(tmp_path, monkeypatch)
         assert "No trial has finished" in result.stdout, result.output
 
 
-def test_the_readme_shows_the_table_of_the_polynomial_surface_as_it_is():
-    systems = (DOCS / "results" / "polynomial-surface.md").read_text().split("\n\n")[2]
-    assert systems.startswith("| model")
-    assert systems in (DOCS.parent / "README.md").read_text()
+def test_the_numbers_of_the_readme_are_those_of_the_pages_that_it_links_to():
+    number = re.compile(r"(?<![\w.])\d*\.?\d+(?:e-?\d+)?")
+    results = (ROOT / "README.md").read_text().split("## Results")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| .* \| (.*) \| (.*) \| \[.*\]\((docs/results/.*)\) \|$", results, re.M)
+    assert len(rows) >= 6
+    for *cells, page in rows:
+        there = set(number.findall((ROOT / page).read_text()))
+        for cell in cells:
+            assert set(number.findall(cell)) <= there, f"{page} does not have {cell}"
+
+
+def test_every_page_of_the_log_is_in_its_index_and_ends_with_a_conclusion():
+    index = (ROOT / "LOG.md").read_text()
+    for page in (DOCS / "log").glob("*.md"):
+        assert f"(docs/log/{page.name})" in index
+        assert re.search(r"^\*\*Conclusion\.\*\* ", page.read_text(), re.M), page.name
 
 
 def test_relative_links_lead_somewhere():
-    root = DOCS.parent
-    for page in (root / "README.md", root / "CONTRIBUTING.md", *DOCS.glob("*.md")):
-        for target in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
-            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+    pages = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "CHANGELOG", "LOG")]
+    for page in (*pages, *DOCS.rglob("*.md")):
+        for target, anchor in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]*))?\)", page.read_text()):
+            there = page.parent / target if target else page
+            assert there.exists(), f"{page.name} links to {target}"
+            if anchor and there.suffix == ".md":
+                assert anchor in _anchors(there), f"{page.name} links to {target}#{anchor}"
+
+
+def _anchors(page: Path) -> set[str]:
+    """The names that GitHub gives to the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
