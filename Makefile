@@ -1,17 +1,27 @@
 # make demo   install what is needed and run the main experiment
 # make test   the same environment plus the developer tools, all checks and tests
+# make quick  what a contributor runs before every commit: two minutes
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test check robustness benchmark tables clean
+.PHONY: demo test quick check package robustness benchmark tables clean
 
 demo: $(VENV)/installed
 	$(BIN)/mflows experiment polynomial-surface --models m-flow,af --jobs 2 --out runs/demo --overwrite
 
 test: check
 	$(BIN)/pytest -n 2 --dist loadgroup
+
+quick: $(VENV)/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
+
+package: $(VENV)/installed-dev
+	.ci/package $(BIN)/python
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .

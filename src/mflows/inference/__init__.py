@@ -8,12 +8,12 @@ with the likelihood of a conditional flow, or of a simulator that knows its own.
 
 from mflows.inference.chains import Posterior
 from mflows.inference.corner_plot import corner
-from mflows.inference.diagnose import Diagnostics, SamplingWarning
+from mflows.inference.diagnostics import Diagnostics, SamplingWarning
 from mflows.inference.likelihood import log_likelihood
-from mflows.inference.metropolis import metropolis
-from mflows.inference.nuts import nuts
+from mflows.inference.no_u_turn import nuts
 from mflows.inference.posterior import LogPosterior, log_posterior
-from mflows.inference.support import support
+from mflows.inference.random_walk import metropolis
+from mflows.inference.supports import support
 
 __all__ = [
     "Diagnostics",

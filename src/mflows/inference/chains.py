@@ -10,7 +10,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from mflows.inference.diagnose import Diagnostics, diagnose
+from mflows.inference.diagnostics import Diagnostics, diagnose
 from mflows.inference.posterior import LogPosterior
 
 if TYPE_CHECKING:

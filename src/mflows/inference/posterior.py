@@ -12,7 +12,7 @@ from paramax import unwrap
 
 from mflows.flow import Flow
 from mflows.inference.likelihood import LogLikelihood, log_likelihood
-from mflows.inference.support import support
+from mflows.inference.supports import support
 from mflows.simulators import HasLogProb
 
 

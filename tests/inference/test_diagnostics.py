@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from mflows.inference import SamplingWarning
-from mflows.inference.diagnose import diagnose
+from mflows.inference.diagnostics import diagnose
 
 GOOD = np.random.default_rng(0).normal(size=(4, 500, 2))
 

@@ -37,14 +37,11 @@ def diagnose(samples: Float[np.ndarray, "chains draws k"], *, divergences: int =
     It does for an R-hat above 1.01, an effective sample size below 400, or any divergence.
     """
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # it announces its next major version
+        warnings.simplefilter("ignore", FutureWarning)  # 0.23 announces the next major version
         import arviz
-    columns = [samples[..., i].astype(np.float64) for i in range(samples.shape[-1])]
-    found = Diagnostics(
-        np.array([arviz.rhat(c) for c in columns]),
-        np.array([arviz.ess(c, method="bulk") for c in columns]),
-        np.array([arviz.ess(c, method="tail") for c in columns]),
-    )
+    chains = arviz.convert_to_dataset({"theta": samples.astype(np.float64)})
+    table = arviz.summary(chains, kind="diagnostics", round_to="none")
+    found = Diagnostics(*(table[name].to_numpy() for name in Diagnostics._fields))
     if problems := _problems(found, divergences):
         warnings.warn(" ".join(problems), SamplingWarning, stacklevel=4)
     return found
