@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from mflows import ManifoldFlow, estimator
+from mflows.charts import Unavailable
 from mflows.training import recipes
 from mflows.training.fit import Fitted
 
@@ -120,7 +121,13 @@ def test_a_constant_column_does_no_harm(fitted):
         ({"n_components": 0}, "n_components to be a whole number, at least 1; got 0"),
         ({"n_components": 1.5}, "n_components to be a whole number"),
         ({"epochs": 0}, "epochs to be a whole number, at least 1"),
-        ({"width": True}, "width to be a whole number"),
+        ({"width": True}, "width to be of type int; got True"),
+        ({"bins": 0}, "Expected bins > 0; got 0"),
+        ({"model": "van"}, "Expected a model out of m-flow, .*; got 'van'"),
+        ({"recipe": "free-form"}, "Expected a recipe of 'm-flow' out of .*; got 'free-form'"),
+        ({"model": "vae"}, "Expected settings of 'vae' out of noise, .*; got 'chart_layers'"),
+        ({"settings": {"noise": 0.1}}, "Expected settings of 'm-flow' out of .*; got 'noise'"),
+        ({"n_components": None}, "n_components < 3, .*; got None"),
         ({"learning_rate": -1.0}, "learning_rate to be a number"),
         ({"learning_rate": 0.0}, "learning_rate > 0"),
         ({"interval": 0.0}, "interval"),
@@ -130,6 +137,29 @@ def test_a_constant_column_does_no_harm(fitted):
 def test_parameters_that_make_no_sense(fitted, parameters, message):
     with pytest.raises(ValueError, match=message):
         clone(fitted).set_params(**parameters).fit(points())
+
+
+BARE = {"epochs": 2, "validation_fraction": 0.0, "random_state": 0, "width": 4}
+
+
+def test_an_ambient_flow_has_as_many_coordinates_as_features():
+    ambient = ManifoldFlow(None, model="af", bins=3, settings={"layers": np.int64(1)}, **BARE)
+    x = points()
+    ambient.fit(x)
+    assert {row["phase"] for row in ambient.history_} == {"density"}
+    assert ambient.transform(x).shape == x.shape
+    np.testing.assert_allclose(ambient.score_samples(x), ambient.flow_.log_prob(x))
+    with pytest.raises(ValueError, match="n_components=None for model='af', .* 3 coord.*; got 2"):
+        clone(ambient).set_params(n_components=2).fit(x)
+
+
+def test_a_variational_autoencoder_has_no_density_and_says_what_it_has():
+    fitted = ManifoldFlow(1, model="vae", **BARE).fit(points())
+    assert fitted.transform(points()).shape == (30, 1)
+    with pytest.raises(Unavailable, match="importance_weighted_bound"):
+        fitted.score_samples(points())
+    loaded = pickle.loads(pickle.dumps(fitted))
+    np.testing.assert_array_equal(loaded.project(points()), fitted.project(points()))
 
 
 def test_two_components_of_two_features_is_an_error_that_helps():

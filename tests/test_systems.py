@@ -1,6 +1,9 @@
-"""The map of systems in docs/systems.md, cell by cell, against what the systems do."""
+"""The table of systems, and the map in docs/systems.md, cell by cell, against what they do."""
 
 import re
+import subprocess
+import sys
+from dataclasses import replace
 from pathlib import Path
 
 import equinox as eqx
@@ -12,13 +15,14 @@ from paramax import unwrap
 from tests.registry import FLOWS
 
 import mflows as mf
-from mflows import runs
+from mflows import systems
 from mflows.charts import BijectionChart, Inverted, Unavailable
 from mflows.latents import Thickened
 from mflows.training.epoch import trainable
 from mflows.volume import Intractable
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "systems.md"
+WORDS = {"ambient": "in space", "on manifold": "on the manifold", "no": "none"}
 REGISTERED = {
     "af": "ambient flow of a plane",
     "fom": "density on a sphere",
@@ -54,8 +58,52 @@ def case(request):
     return flow, x, documented()[request.param]
 
 
-def test_every_model_has_a_row():
-    assert set(documented()) == set(runs.MODELS) == set(REGISTERED)
+def test_every_system_has_a_row_that_says_what_the_table_says():
+    said = {name: (row["manifold"], WORDS[row["density"]]) for name, row in documented().items()}
+    assert said == {row.name: (row.manifold, row.density) for row in systems.SYSTEMS.values()}
+    assert set(said) == set(REGISTERED)
+    readme = (PAGE.parents[1] / "README.md").read_text()
+    assert all(f"`{name}`" in readme for name in systems.SYSTEMS)
+
+
+def test_every_recipe_trains_a_system_and_every_row_can_be_used():
+    named = {name for row in systems.SYSTEMS.values() for name in row.recipes}
+    assert named == set(systems.RECIPES)
+    for row in systems.SYSTEMS.values():
+        assert FLOWS[REGISTERED[row.name]]().built[0] == row.build.__name__
+        assert row.takes_latent_dim == (row.name not in ("af", "fom"))
+        row.check_settings({name: 1 for name in ("width", "bins") if name in row.settings})
+
+
+def test_the_table_needs_no_jax():
+    code = "import sys, mflows.systems; assert not {'jax', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_name_with_settings_and_recipe():
+    pie = systems.parse("pie+conditional_chart+linear")
+    assert pie == (systems.SYSTEMS["pie"], None, {"conditional_chart": True, "linear": True})
+    assert systems.parse("af:denoising").recipe == "denoising"
+    for text, message in {
+        "van": "Expected a model out of m-flow, .*; got 'van'",
+        "af:scandal": "Expected a recipe of 'af' out of maximum-likelihood, denoising; got",
+        "af+depth": "Expected settings of 'af' out of layers, .*; got 'depth'",
+        "af+width": "Expected width to be of type int; got True",
+    }.items():
+        with pytest.raises(ValueError, match=message):
+            systems.parse(text)
+
+
+def test_a_system_of_one_s_own(monkeypatch):
+    monkeypatch.setattr(systems, "SYSTEMS", dict(systems.SYSTEMS))
+    mine = replace(systems.SYSTEMS["m-flow"], name="mine", recipes=("slow",))
+    with pytest.raises(ValueError, match="Expected a recipe out of .*; got 'slow'"):
+        systems.register(mine)
+    monkeypatch.setitem(systems.RECIPES, "slow", mf.recipes.simultaneous)
+    systems.register(mine)
+    assert systems.parse("mine:slow").system.build is mf.models.m_flow
+    with pytest.raises(ValueError, match="settings of the recipe 'slow' to be none; got 'weight'"):
+        systems.check_recipe_settings("slow", {"weight": 1.0})
 
 
 def test_manifold(case):

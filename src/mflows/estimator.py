@@ -1,4 +1,4 @@
-r"""The scikit-learn face of an M-flow: reduce dimension, denoise, score and sample.
+r"""The scikit-learn face of every system: reduce dimension, denoise, score and sample.
 
     est = ManifoldFlow(n_components=2, random_state=0).fit(X)
     U = est.transform(X)             # coordinates on the manifold
@@ -10,6 +10,7 @@ NumPy in, NumPy out, in the units of ``X``; computed in JAX's precision (single,
 ``jax_enable_x64`` is set).
 """
 
+from collections.abc import Callable, Mapping
 from numbers import Integral, Real
 from typing import Any, Self, cast
 
@@ -27,10 +28,13 @@ from sklearn.base import (
 from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from mflows.data import Data
 from mflows.flow import Flow
-from mflows.models import m_flow, rebuild
+from mflows.models import rebuild
+from mflows.runs import Config
 from mflows.saving import arrays, fill
-from mflows.training import fit, recipes
+from mflows.systems import system
+from mflows.training import fit
 
 _SETTINGS = ("chart_layers", "latent_layers", "linear", "bins", "interval", "width", "blocks")
 
@@ -38,17 +42,24 @@ _SETTINGS = ("chart_layers", "latent_layers", "linear", "bins", "interval", "wid
 class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMixin, BaseEstimator):
     """A manifold of ``n_components`` dimensions and a density on it, learned from samples.
 
-    An M-flow (Brehmer & Cranmer 2020, arXiv 2003.13913), trained by reconstruction, then by
-    maximum likelihood. Features are scaled to unit variance inside the model.
+    By default an M-flow (Brehmer & Cranmer 2020, arXiv 2003.13913), trained by reconstruction, then
+    by maximum likelihood; ``model`` names any other system. Features are scaled to unit variance
+    inside the model.
 
     Args:
-        n_components: Dimension n of the manifold, smaller than the number of features.
-        epochs: Passes over the data, half of them for the manifold, half for the density;
-            ``None`` is 50, and more for small data.
-        batch_size: Points per step.
+        n_components: Dimension n of the manifold, smaller than the number of features; ``None`` for
+            systems that learn none, such as ``"af"`` and ``"fom"``.
+        model: Name of the system, out of ``mflows.systems.SYSTEMS``.
+        recipe: Name of the recipe that trains it; ``None`` is the system's own.
+        settings: Further arguments of the system's builder, as ``{"manifold": "sphere"}`` of
+            ``"fom"``.
+        recipe_settings: Further arguments of the recipe, as ``{"sigma": 0.1}`` of ``"denoising"``.
+        epochs: Passes over the data, shared by the phases; ``None`` is 50, and more for small data.
+        batch_size: Points per step; ``None`` is the recipe's own.
         learning_rate: Learning rate; each phase of ``mflows.recipes`` scales it.
         validation_fraction: Part of the rows held out to choose the best epoch; 0 for none.
-        chart_layers: Number of spline coupling layers of the manifold.
+        chart_layers: Number of spline coupling layers of the manifold. Like the next six, ``None``
+            is the system's own number, and a system that has no such setting refuses it.
         latent_layers: Number of spline coupling layers of the density.
         linear: Put a learned linear map before every coupling layer.
         bins: Number of spline bins.
@@ -71,23 +82,31 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
 
     def __init__(
         self,
-        n_components: int = 2,
+        n_components: int | None = 2,
         *,
+        model: str = "m-flow",
+        recipe: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+        recipe_settings: Mapping[str, Any] | None = None,
         epochs: int | None = None,
-        batch_size: int = 100,
+        batch_size: int | None = None,
         learning_rate: float = 1e-3,
         validation_fraction: float = 0.1,
-        chart_layers: int = 3,
-        latent_layers: int = 3,
-        linear: bool = False,
-        bins: int = 10,
-        interval: float = 6.0,
-        width: int = 64,
-        blocks: int = 1,
+        chart_layers: int | None = None,
+        latent_layers: int | None = None,
+        linear: bool | None = None,
+        bins: int | None = None,
+        interval: float | None = None,
+        width: int | None = None,
+        blocks: int | None = None,
         random_state=None,
         verbose: bool = False,
     ):
         self.n_components = n_components
+        self.model = model
+        self.recipe = recipe
+        self.settings = settings
+        self.recipe_settings = recipe_settings
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
@@ -113,21 +132,34 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
             ValueError: If a parameter or the data cannot be used.
             TrainingDiverged: If a loss explodes.
         """
-        X = self._validated(X, ensure_min_samples=2, ensure_min_features=2)
-        self._check_parameters(X)
+        data = Data(self._validated(X, ensure_min_samples=2, ensure_min_features=2))
+        self._check_parameters(data)
+        learned = system(self.model).takes_latent_dim
+        given = {name: getattr(self, name) for name in _SETTINGS if getattr(self, name) is not None}
         seed = check_random_state(self.random_state).randint(np.iinfo(np.int32).max)
-        model_key, key = jr.split(jr.key(seed))
-        settings = {name: getattr(self, name) for name in _SETTINGS}
-        flow = m_flow(model_key, X.shape[1:], int(self.n_components), **settings)
-        kept = len(X) - round(self.validation_fraction * len(X))
-        epochs = self.epochs or recipes.epochs_for(kept, self.batch_size)
-        phases = recipes.manifold_then_density(
-            epochs, batch_size=self.batch_size, learning_rate=self.learning_rate
+        asked = Config(
+            "X",
+            latent_dim=int(self.n_components) if learned and self.n_components else None,
+            model=self.model,
+            recipe=self.recipe,
+            settings=_plain({**given, **(self.settings or {})}),
+            recipe_settings=_plain(self.recipe_settings or {}),
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            learning_rate=self.learning_rate,
+            seed=seed,
         )
+        kept = len(data) - round(self.validation_fraction * len(data))
+        flow, phases, key = asked.resolved(kept).setup(data)
+        if self.n_components not in (None, flow.latent_dim):
+            raise ValueError(
+                f"Expected n_components=None for model={self.model!r}, which learns no manifold "
+                f"and has {flow.latent_dim} coordinates; got {self.n_components}."
+            )
         fitted = fit(
             key,
             flow,
-            X,
+            data,
             phases,
             validation=self.validation_fraction,
             progress=bool(self.verbose),
@@ -138,7 +170,7 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
 
     def transform(self, X: ArrayLike) -> np.ndarray:
         """Coordinates of the projections of ``X`` on the manifold, shape (N, n_components)."""
-        return self._apply("encode", self._checked(X))
+        return self._per_row(Flow.encode, X)
 
     def inverse_transform(self, U: ArrayLike) -> np.ndarray:
         """Points of the manifold with coordinates ``U``, shape (N, D)."""
@@ -149,11 +181,11 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
                 f"Expected {self.flow_.latent_dim} coordinates per point, as transform returns "
                 f"them; got {U.shape[1]}."
             )
-        return self._apply("decode", U)
+        return _apply(Flow.decode, self.flow_, U)
 
     def project(self, X: ArrayLike) -> np.ndarray:
         """``inverse_transform(transform(X))``: denoise, shape (N, D)."""
-        return self._apply("project", self._checked(X))
+        return self._per_row(Flow.project, X)
 
     def score_samples(self, X: ArrayLike) -> np.ndarray:
         """Log density on the manifold at the projections of ``X``, in nats, shape (N,).
@@ -162,7 +194,7 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         ``reconstruction_error``. Values of models with other ``n_components``, or fitted to other
         data, are not comparable.
         """
-        return self._apply("log_prob", self._checked(X))
+        return self._per_row(Flow.log_prob, X)
 
     def score(self, X: ArrayLike, y=None) -> float:
         """Mean of ``score_samples(X)``; comparable on one manifold only."""
@@ -170,7 +202,7 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
 
     def reconstruction_error(self, X: ArrayLike) -> np.ndarray:
         """Distance of each point to its projection, in the units of ``X``, shape (N,)."""
-        return self._apply("distance", self._checked(X))
+        return self._per_row(Flow.distance, X)
 
     def sample(self, n_samples: int = 1, random_state=None) -> np.ndarray:
         """Draw points from the model, shape (n_samples, D).
@@ -188,35 +220,27 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         """Number of coordinates, for ``get_feature_names_out``."""
         return self.flow_.latent_dim
 
-    def _checked(self, X: ArrayLike) -> np.ndarray:
+    def _per_row(self, method: Callable[[Flow, np.ndarray], ArrayLike], X: ArrayLike) -> np.ndarray:
         check_is_fitted(self)
-        return self._validated(X, reset=False)
+        return _apply(method, self.flow_, self._validated(X, reset=False))
 
     def _validated(self, X: Any, **checks) -> np.ndarray:
         return np.asarray(validate_data(self, X, dtype=np.float64, **checks))
 
-    def _apply(self, method: str, rows: np.ndarray) -> np.ndarray:
-        """Apply a method of the flow to rows."""
-        _check_range(rows)
-        return np.asarray(getattr(self.flow_, method)(rows), dtype=np.float64)
-
-    def _check_parameters(self, X: np.ndarray) -> None:
-        for name in ("batch_size", "chart_layers", "latent_layers", "bins", "width", "blocks"):
-            _check(name, getattr(self, name), Integral, 1)
-        if self.epochs is not None:
-            _check("epochs", self.epochs, Integral, 1)
-        for name in ("learning_rate", "interval"):
+    def _check_parameters(self, data: Data) -> None:
+        for name in ("n_components", "epochs", "batch_size"):
+            if getattr(self, name) is not None:
+                _check(name, getattr(self, name), Integral, 1)
+        for name in ("learning_rate", "validation_fraction"):
             _check(name, getattr(self, name), Real, 0)
-        _check("validation_fraction", self.validation_fraction, Real, 0)
-        _check("n_components", self.n_components, Integral, 1)
-        dim = X.shape[1]
-        if self.n_components >= dim:
+        (dim,), n = data.shape, self.n_components
+        if system(self.model).takes_latent_dim and (n is None or n >= dim):
             raise ValueError(
                 f"Expected n_components < {dim}, the number of features of X, for a manifold of "
-                f"lower dimension; got {self.n_components}. Use n_components={dim - 1} or less, "
-                "or mflows.models.ambient_flow for a density on all of space."
+                f"lower dimension; got {n}. Use n_components={dim - 1} or less, or "
+                'n_components=None with model="af" for a density on all of space.'
             )
-        _check_range(X)
+        _check_range(data.x)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "flow_")
@@ -235,6 +259,18 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
             skeleton = eqx.filter_eval_shape(rebuild, jr.key(0), stored["built"])
             state = {**state, "flow_": fill(skeleton, stored["arrays"], "the pickle")}
         super().__setstate__(state)
+
+
+def _apply(
+    method: Callable[[Flow, np.ndarray], ArrayLike], flow: Flow, rows: np.ndarray
+) -> np.ndarray:
+    _check_range(rows)
+    return np.asarray(method(flow, rows), dtype=np.float64)
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as Python's numbers, which a grid search may give as NumPy's."""
+    return {k: v.item() if isinstance(v, np.generic) else v for k, v in settings.items()}
 
 
 def _check(name: str, value, kind: type, least: int) -> None:

@@ -122,7 +122,7 @@ _ROWS = (
     System(
         "ripf",
         "Relaxed injective flow",
-        "the same, trained on a bound of the likelihood",
+        "learned manifold, free networks, trained on a bound of the likelihood",
         "ripf",
         "learned",
         "on the manifold",

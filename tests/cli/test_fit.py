@@ -7,6 +7,7 @@ import pytest
 from tests import tiny
 
 from mflows import runs, simulators
+from mflows.systems import SYSTEMS
 from mflows.training import TrainingDiverged
 
 pytestmark = pytest.mark.xdist_group("cli")
@@ -35,6 +36,22 @@ def test_fit_of_an_ambient_flow(command, table, tmp_path, monkeypatch):
     page = (run.folder / "report.html").read_text()
     assert "a density with respect to volume in the space of the data" in page
     assert "distance to the manifold" not in page
+
+
+def test_fit_of_a_system_without_density_says_how_far_off_it_is(command, table, tmp_path):
+    options = ("--model", "vae", "-d", 1, "--set", "width=4,blocks=1", "--epochs", 1)
+    result = command("fit", table, *options, "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    assert "reconstruction error" in result.stdout
+    assert "log_prob (nats)" not in result.stdout
+
+
+def test_help_names_every_system_and_recipe(command):
+    for name in ("fit", "sweep"):
+        said = command(name, "--help").stdout
+        for row in SYSTEMS.values():
+            assert f"• {row.name}:" in said
+            assert all(recipe in said for recipe in row.recipes)
 
 
 def test_fit_on_a_prescribed_circle_finds_the_density(command, tmp_path):

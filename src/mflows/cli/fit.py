@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -11,6 +12,7 @@ import typer
 from mflows.cli import options
 from mflows.cli.distributed import join, together
 from mflows.cli.precision import use
+from mflows.systems import system
 
 
 def fit(
@@ -84,13 +86,13 @@ def fit(
     if data is None and (out is None or not resume):
         raise typer.BadParameter("Missing the table to fit; or give --resume and --out.")
     out = out or Path("runs") / Path(str(data)).stem
+    if not distributed and (coordinator, processes, process) != (None, None, None):
+        raise ValueError("Expected --distributed with --coordinator, --processes and --process.")
+    system(model)
     import jax
 
     from mflows import runs
 
-    if not distributed and (coordinator, processes, process) != (None, None, None):
-        raise ValueError("Expected --distributed with --coordinator, --processes and --process.")
-    runs.check_model(model)
     count = join(coordinator, processes, process) if distributed else 1
     use(precision)
     asked = options.config(context.params)
@@ -145,17 +147,18 @@ def _say(run) -> None:
     from rich.table import Table
 
     held_out = run.split().held_out[:10_000]
-    found = run.score(held_out)
     table = Table(title=f"{run.config.model} on {Path(run.config.data).name}", title_justify="left")
     table.add_column("held out", justify="left")
     for name in ("mean", "median", "worst"):
         table.add_column(name, justify="right")
-    log_prob, distance = (column.astype(float) for column in (found.log_prob, found.distance))
-    if run.flow.latent_dim < run.flow.shape[0]:
-        values = (distance.mean(), _median(distance), distance.max())
-        table.add_row("reconstruction error", *(f"{value:.4g}" for value in values))
-    values = (log_prob.mean(), _median(log_prob), log_prob.min())
-    table.add_row("log_prob (nats)", *(f"{value:.4g}" for value in values))
+    system = run.config.system
+    if system.density == "none":
+        _row(table, "reconstruction error", run.flow.distance(held_out.x, held_out.condition), max)
+    else:
+        found = run.score(held_out)
+        if system.manifold != "none":
+            _row(table, "reconstruction error", found.distance, max)
+        _row(table, "log_prob (nats)", found.log_prob, min)
     seconds = sum(row["seconds"] for row in run.history)
     console = Console()
     console.print(table)
@@ -172,7 +175,9 @@ def _say(run) -> None:
     )
 
 
-def _median(values) -> float:
+def _row(table, name: str, values, worst: Callable) -> None:
     import numpy as np
 
-    return float(np.median(values))
+    values = np.asarray(values, dtype=float)
+    numbers = (values.mean(), np.median(values), worst(values))
+    table.add_row(name, *(f"{number:.4g}" for number in numbers))

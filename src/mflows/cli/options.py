@@ -1,10 +1,12 @@
 """Options and arguments that several commands share, and how their values are read."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from mflows.systems import SYSTEMS, System, system
 
 RunFolder = Annotated[
     Path,
@@ -22,22 +24,22 @@ Output = Annotated[
 ]
 
 
+def _each(heading: str, words: Callable[[System], str]) -> str:
+    """A help text with a line for every system."""
+    return "\n\n".join([heading, *(f"- {row.name}: {words(row)}" for row in SYSTEMS.values())])
+
+
 # What a run is asked to do, by the names of the fields of its config.
 LatentDim = Annotated[
     int | None,
     typer.Option("--latent-dim", "-d", help="Dimension n of the manifold.", show_default=False),
 ]
-Model = Annotated[
-    str,
-    typer.Option(help="m-flow (learned manifold), af (all of space) or fom (prescribed manifold)."),
-]
+Model = Annotated[str, typer.Option(help=_each("The system:", lambda row: row.summary))]
 Recipe = Annotated[
     str | None,
     typer.Option(
-        help="How to train: for m-flow manifold-then-density (the default), alternating, "
-        "simultaneous, scandal, rectangular, canonical, optimal-transport, "
-        "alternating-optimal-transport or maximum-likelihood; for af maximum-likelihood or "
-        "denoising; for fom maximum-likelihood.",
+        help=_each("How to train, the default first:", lambda row: ", ".join(row.recipes)),
+        show_default=False,
     ),
 ]
 Condition = Annotated[
@@ -96,9 +98,9 @@ Stream = Annotated[
 
 def config(given: Mapping[str, Any]):
     """The config of a run that the parameters of a command ask for."""
+    system(given["model"])  # a wrong name is noticed before JAX is imported
     from mflows import runs
 
-    runs.check_model(given["model"])
     read = {
         "data": str(given["data"]),
         "condition": names(given["condition"]),
