@@ -46,7 +46,8 @@ def test_fit_of_a_system_without_density_says_how_far_off_it_is(command, table, 
     assert "log_prob (nats)" not in result.stdout
 
 
-def test_help_names_every_system_and_recipe(command):
+def test_help_names_every_system_and_recipe(command, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "300")
     for name in ("fit", "sweep"):
         said = command(name, "--help").stdout
         for row in SYSTEMS.values():
