@@ -10,7 +10,7 @@ from tests import tiny
 from typer.testing import CliRunner
 
 from mflows.cli import app
-from mflows.sweeps.desk import Desk
+from mflows.sweeps.study import SharedStudy
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -70,7 +70,7 @@ def test_the_commands_and_the_code_of_sweeps_are_accepted(tmp_path, monkeypatch)
     exec(compile(block.replace("32, 64", "1, 2"), "sweeps.md", "exec"), {})
     assert (tmp_path / "sweeps" / "galaxies" / "sweep.html").is_file()
 
-    monkeypatch.setattr(Desk, "take", lambda desk, total: None)
+    monkeypatch.setattr(SharedStudy, "take", lambda shared, total: None)
     commands = re.findall(r"```sh\n(.*?)```", text, flags=re.DOTALL)
     assert len(commands) == 3
     for line in commands:

@@ -85,14 +85,15 @@ def test_a_sweep_tells_its_trials_the_best_one_and_how_to_fit_it(command, table,
     lines = [line for line in result.stderr.splitlines() if line.startswith("trial ")]
     assert [line.split("  ")[0].split(" ")[1] for line in lines] == ["0:", "1:"]
     assert all("recipe-set.patience" in line and "log-prob" in line for line in lines)
-    best = sweeps.open_sweep(out).best
-    assert f"mflows report '{best.folder}'" in result.stdout
+    found = sweeps.open_sweep(out)
+    best = found.run_folder(found.best)
+    assert f"mflows report '{best}'" in result.stdout
     (fit,) = [line for line in result.stdout.splitlines() if line.startswith("  mflows fit")]
-    assert "2 finished" in result.stdout
+    assert "2 complete" in result.stdout
 
     again = tmp_path / "again"
     assert command(*shlex.split(fit)[1:], "--out", again).exit_code == 0
-    assert runs.open_run(again).config == runs.open_run(best.folder).config
+    assert runs.open_run(again).config == runs.open_run(best).config
 
     more = command("sweep", "--out", out, "--trials", 2)
     assert more.exit_code == 0

@@ -161,7 +161,7 @@ def test_turning_one_view_turns_the_other_and_the_menu_keeps_it(pages):
 
 def test_dark_mode_redraws_the_figures(pages):
     page = pages("curve").page
-    font = "document.getElementById('plot-1').layout.font.color"
+    font = "document.getElementById('plot-1')._fullLayout.font.color"
     light = page.evaluate(font)
     page.emulate_media(color_scheme="dark")
     page.wait_for_function(f"{font} !== '{light}'")

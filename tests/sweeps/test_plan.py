@@ -1,9 +1,11 @@
 import json
 
 import pytest
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from tests import tiny
 
 from mflows.sweeps import Choice, Plan, Range, work
+from mflows.sweeps.plan import written
 
 RATES = {"learning_rate": Range(1e-4, 1e-2, log=True)}
 CONFIG = {
@@ -18,7 +20,7 @@ BAD = {
     "name": ("m-flow", {"width": Range(2, 4)}, None, "set.NAME or recipe-set.NAME; got 'width'"),
     "seed": ("m-flow", {"seed": Range(0, 4)}, None, "Expected to search learning_rate"),
     "setting": ("m-flow", {"set.depth": Range(2, 4)}, None, "out of .*chart_layers.*got 'depth'"),
-    "type of a setting": ("m-flow", {"set.blocks": Range(1, 2.5)}, None, "type int; got 2.5"),
+    "type of a setting": ("m-flow", {"set.blocks": Range(1, 2.5)}, None, "type int; got 1.0"),
     "end of a setting": ("m-flow", {"set.blocks": Range(0, 2)}, None, "blocks > 0; got 0"),
     "type": ("m-flow", {"batch_size": Range(1.5, 4)}, None, "batch_size to be of type int; got 1"),
     "end": ("m-flow", {"learning_rate": Range(-1.0, 1.0)}, None, "learning_rate > 0; got -1.0"),
@@ -95,3 +97,50 @@ def test_a_plan_survives_json():
     plan = Plan(tiny.config("gone.csv"), {**RATES, "set.blocks": Choice((1, 2))}, "mmd")
     again = Plan.from_dict(json.loads(json.dumps(plan.as_dict())))
     assert again == plan
+
+
+def test_a_plan_of_the_first_version_is_read():
+    search = {
+        "learning_rate": {"low": 1e-4, "high": 1, "log": True},
+        "batch_size": {"low": 20, "high": 40, "log": False},
+        "recipe": ["alternating", "manifold-then-density"],
+    }
+    plain = Plan(tiny.config("gone.csv"), RATES, "mmd", False, "journal.log").as_dict()
+    plan = Plan.from_dict({**plain, "search": search})
+    assert plan.search == {
+        "learning_rate": FloatDistribution(1e-4, 1, log=True),
+        "batch_size": IntDistribution(20, 40),
+        "recipe": CategoricalDistribution(("alternating", "manifold-then-density")),
+    }
+    assert (plan.objective, plan.prune, plan.storage) == ("mmd", False, "journal.log")
+
+
+SPACES = {
+    "2..8": (Range(2, 8), IntDistribution(2, 8)),
+    "0.5..8.0": (Range(0.5, 8), FloatDistribution(0.5, 8)),
+    "2..8:log": (Range(2, 8, log=True), IntDistribution(2, 8, log=True)),
+    "0.0001..1.0:log": (Range(1e-4, 1, log=True), FloatDistribution(1e-4, 1, log=True)),
+    "True|False": (Choice((True, False)), CategoricalDistribution((True, False))),
+}
+
+
+@pytest.mark.parametrize("text", SPACES)
+def test_ranges_and_choices_are_distributions_of_optuna(text):
+    space, distribution = SPACES[text]
+    assert space == distribution
+    assert written(space) == text
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Range(2, 2), "from low to high; got 2..2"),
+        (lambda: Range(float("nan"), 2.0), "from low to high"),
+        (lambda: Range(0.0, 1.0, log=True), "above 0 for its logarithm; got 0.0"),
+        (lambda: Choice((64,)), "two or more different values to choose from; got 64"),
+        (lambda: Choice((64, 32, 64)), "got 64|32|64"),
+    ],
+)
+def test_what_is_no_space(make, message):
+    with pytest.raises(ValueError, match=message):
+        make()

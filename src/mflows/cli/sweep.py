@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Annotated
 
@@ -130,21 +131,21 @@ def _say(found, page: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from mflows.sweeps.study import state_of
+
     names = list(found.plan.search)
     if found.finished:
         table = Table(title=f"Best of {len(found.trials)} trials", title_justify="left")
         for column in ("trial", found.plan.objective, *names):
             table.add_column(column, justify="right")
         for trial in found.finished[:_SHOWN]:
-            values = (trial.value, *(trial.values[name] for name in names))
+            values = (trial.value, *(trial.params[name] for name in names))
             table.add_row(str(trial.number), *map(_cell, values))
         Console().print(table)
-    others = {}
-    for trial in found.trials:
-        others[trial.state] = others.get(trial.state, 0) + 1
-    typer.echo(", ".join(f"{count} {state}" for state, count in others.items()) + f". See {page}.")
+    states = Counter(map(state_of, found.trials))
+    typer.echo(", ".join(f"{count} {state}" for state, count in states.items()) + f". See {page}.")
     if found.finished:
-        best = shlex.quote(str(found.best.folder))
+        best = shlex.quote(str(found.run_folder(found.best)))
         fit = shlex.join(fit_command(found.best_config))
         typer.echo(f"\nThe best run is in {best}. Next:\n  mflows report {best}\n  {fit}")
     else:

@@ -1,26 +1,28 @@
-"""Distance and log density: a histogram of each, and one against the other.
+"""Distance, log density and condition number: a histogram of each, and one against the other.
 
 Histograms are computed here, from all points, and drawn as steps; only the scatter thins.
 """
 
+from typing import Any
+
 import numpy as np
+import plotly.graph_objects as go
 
 from mflows.pages.checks import distances, finite
-from mflows.pages.content import Points
+from mflows.pages.content import Conditioning, Points
 from mflows.pages.figures import (
     DATA,
     DENSITY_TITLE,
     FILL,
+    MODEL,
+    NO_LEGEND,
     TRAIN,
     Figure,
-    Spec,
     Variant,
-    axis,
     drawn,
-    layout,
-    log_axis,
-    number,
-    packed,
+    plot,
+    scale,
+    single,
     thin,
 )
 
@@ -37,6 +39,8 @@ _IN_SPACE = (
     "agree; a held-out curve further to the left means that the density follows the training set. "
     "Never compare it with a density on a manifold."
 )
+_DISTANCE = "distance to the manifold"
+_SHARE = {"title": "share of points per bin", "tickformat": ".0%", "rangemode": "tozero"}
 Sets = list[tuple[str, str, np.ndarray]]
 
 
@@ -60,8 +64,8 @@ def distance_figure(train: Points | None, held_out: Points | None) -> Figure | N
     )
     if distances(held_out or train) is None:
         caption += " Here it is rounding error only: the manifold holds every point."
-    ax = _distance_axis(edges, log=bool(log))
-    return Figure("Distance", caption, [Variant(_steps(sets, edges), _drawing(ax))])
+    drawing = plot(_steps(sets, edges), xaxis=scale(_DISTANCE, log=bool(log)), yaxis=_SHARE)
+    return Figure("Distance", caption, [Variant(drawing)])
 
 
 def density_figure(train: Points | None, held_out: Points | None) -> Figure | None:
@@ -75,10 +79,11 @@ def density_figure(train: Points | None, held_out: Points | None) -> Figure | No
     if below := int((pooled < low).sum()):
         caption += f" {below:,} lowest of {len(pooled):,} values lie left of the axis."
     edges = _edges(low, float(pooled.max()))
-    data = _steps(sets, edges)
     room = 0.03 * (edges[-1] - edges[0])
-    ax = axis(DENSITY_TITLE, range=[float(edges[0] - room), float(edges[-1] + room)])
-    return Figure("Log density", caption, [Variant(data, _drawing(ax))])
+    x_axis = {"title": DENSITY_TITLE, "range": [edges[0] - room, edges[-1] + room]}
+    return Figure(
+        "Log density", caption, [Variant(plot(_steps(sets, edges), xaxis=x_axis, yaxis=_SHARE))]
+    )
 
 
 def scatter_figure(held_out: Points | None) -> Figure | None:
@@ -88,49 +93,85 @@ def scatter_figure(held_out: Points | None) -> Figure | None:
     pairs = finite(np.stack([held_out.distance, held_out.log_prob], axis=1))
     if not len(pairs) or distances(held_out) is None:
         return None
-    log = (pairs[:, 0] > 0).mean() > 0.99
+    log = bool((pairs[:, 0] > 0).mean() > 0.99)
     pairs = pairs[pairs[:, 0] > 0] if log else pairs
-    shown = pairs[thin(len(pairs), SCATTER)]
-    trace: Spec = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": packed(shown[:, 0]),
-        "y": packed(shown[:, 1]),
-        "marker": {"size": 4, "opacity": 0.45, "color": DATA},
-        "hovertemplate": "distance %{x:.3g}<br>log density %{y:.3g}<extra></extra>",
-    }
+    shown = single(pairs[thin(len(pairs), SCATTER)])
+    dots = go.Scatter(
+        mode="markers",
+        x=shown[:, 0],
+        y=shown[:, 1],
+        marker={"size": 4, "opacity": 0.45, "color": DATA},
+        hovertemplate="distance %{x:.3g}<br>log density %{y:.3g}<extra></extra>",
+    )
     caption = (
         "Each dot is a held-out point. To the right: far from the manifold. Down: improbable on "
         "it. Points at the right are explained badly whatever their density; a strand that "
         f"leaves the cloud deserves a look. {drawn(len(shown), len(pairs), 'points')}"
     )
-    ax = _distance_axis(pairs[:, 0], log=bool(log))
-    drawing = _drawing(ax, yaxis=axis(DENSITY_TITLE), showlegend=False)
-    drawing["margin"]["t"] = 12
-    return Figure("Log density against distance", caption, [Variant([trace], drawing)])
+    axes = {"xaxis": scale(_DISTANCE, log=log), "yaxis": {"title": DENSITY_TITLE}}
+    drawing = plot([dots], **axes, margin=NO_LEGEND)
+    return Figure("Log density against distance", caption, [Variant(drawing)])
 
 
-def step(
-    edges: np.ndarray, values: np.ndarray, colour: str, name: str, *, filled: bool, **kwargs
-) -> Spec:
+def conditioning_figure(conditioning: Conditioning | None) -> Figure | None:
+    """Histogram of condition numbers of the decoder's Jacobian, beside their limit.
+
+    None where they are all the same, as on curves.
+    """
+    if conditioning is None:
+        return None
+    values, limit = finite(conditioning.numbers), conditioning.limit
+    if not len(values) or values.max() <= 1.001 * values.min():
+        return None
+    edges = np.geomspace(values.min(), values.max(), BINS + 1)
+    doubtful, count = int(conditioning.doubtful.sum()), len(conditioning.numbers)
+    caption = (
+        "How much more the chart stretches one direction than another: the condition number of its "
+        f"Jacobian. Median {np.median(values):.3g}, largest {values.max():.3g}; {doubtful:,} of "
+        f"{count:,} held-out points are at the limit of {limit:,.5g} or beyond, where rounding may "
+        "change log_prob by .01 nats."
+    )
+    if lost := count - len(values):
+        caption += f" {lost:,} numbers are not finite, and left out of all but that count."
+    ends = np.log10([edges[0], 2 * max(limit, edges[-1])]).tolist()
+    steps = _step(edges, values, DATA, "held-out", filled=True)
+    drawing = plot([steps], xaxis=scale("condition number", log=True), yaxis=_SHARE)
+    drawing.update_layout(showlegend=False, xaxis_range=ends)
+    drawing.add_vline(
+        limit,
+        line={"color": MODEL, "width": 2, "dash": "dash"},
+        annotation={"text": "limit", "font": {"color": MODEL}, "x": np.log10(limit)},
+        annotation_position="top left",
+    )
+    return Figure("Condition number", caption, [Variant(drawing)])
+
+
+def steps(
+    edges: np.ndarray, values: np.ndarray, colour: str, *, filled: bool, **more: Any
+) -> go.Scatter:
     """Draw a histogram of ``values`` as a step curve: share of all values in each bin."""
     share = np.histogram(values, edges)[0] / max(len(values), 1)
-    fill = {"fill": "tozeroy", "fillcolor": FILL[colour]} if filled else {}
-    return {
-        "type": "scatter",
-        "mode": "lines",
-        "name": name,
-        "x": packed(np.concatenate([edges[:1], edges])),
-        "y": packed(np.concatenate([[0.0], share, [0.0]])),
-        "line": {"shape": "hv", "color": colour, "width": 1 if filled else 1.75},
-        **fill,
-        **kwargs,
-    }
+    return go.Scatter(
+        mode="lines",
+        x=single(np.concatenate([edges[:1], edges])),
+        y=single(np.concatenate([[0.0], share, [0.0]])),
+        line={"shape": "hv", "color": colour, "width": 1 if filled else 1.75},
+        fill="tozeroy" if filled else None,
+        fillcolor=FILL[colour],
+        **more,
+    )
 
 
-def _distance_axis(values: np.ndarray, *, log: bool) -> Spec:
-    title = "distance to the manifold"
-    return log_axis(title, values.min(), values.max()) if log else axis(title)
+def _step(edges: np.ndarray, values: np.ndarray, colour: str, name: str, *, filled: bool):
+    hover = "%{x:.3g}: %{y:.2%} of points<extra></extra>"
+    return steps(edges, values, colour, filled=filled, name=name, hovertemplate=hover)
+
+
+def _steps(sets: Sets, edges: np.ndarray) -> list[go.Scatter]:
+    return [
+        _step(edges, a, colour, f"{label}, mean {a.mean():.3g}", filled=colour == TRAIN)
+        for label, colour, a in sets
+    ]
 
 
 def _sets(train: Points | None, held_out: Points | None, name: str) -> Sets:
@@ -145,17 +186,3 @@ def _sets(train: Points | None, held_out: Points | None, name: str) -> Sets:
 
 def _edges(low: float, high: float) -> np.ndarray:
     return np.linspace(low, high, BINS + 1) if high > low else np.linspace(low - 0.5, low + 0.5, 4)
-
-
-def _steps(sets: Sets, edges: np.ndarray) -> list[Spec]:
-    hover = {"hovertemplate": "%{x:.3g}: %{y:.2%} of points<extra></extra>"}
-    titles = [f"{label}, mean {number(float(a.mean()))}" for label, _, a in sets]
-    return [
-        step(edges, a, colour, title, filled=colour == TRAIN, **hover)
-        for title, (_, colour, a) in zip(titles, sets, strict=True)
-    ]
-
-
-def _drawing(x_axis: Spec, **kwargs) -> Spec:
-    y_axis = axis("share of points per bin", tickformat=".0%", rangemode="tozero")
-    return layout(320, **{"xaxis": x_axis, "yaxis": y_axis, "showlegend": True, **kwargs})

@@ -3,19 +3,18 @@
 from itertools import combinations
 
 import numpy as np
+import plotly.graph_objects as go
 
 from mflows.pages.figures import (
     DATA,
     DENSITY_TITLE,
+    NO_LEGEND,
     Figure,
-    Spec,
     Variant,
-    axis,
-    density_bar,
     density_range,
     drawn,
-    layout,
-    packed,
+    plot,
+    single,
     thin,
 )
 
@@ -33,20 +32,20 @@ def latent_figure(latent: np.ndarray, log_prob: np.ndarray | None) -> Figure | N
     good = np.isfinite(latent).all(axis=1)
     if log_prob is not None:
         good &= np.isfinite(log_prob)
-        log_prob = log_prob[good]
-    latent = latent[good]
-    if not len(latent) or (latent.shape[1] == 1 and log_prob is None):
+    rows = np.flatnonzero(good)
+    shown = rows[thin(len(rows), POINTS)] if len(rows) else rows
+    n = latent.shape[1]
+    if not len(rows) or (n == 1 and log_prob is None):
         return None
-    rows = thin(len(latent), POINTS)
-    u, n = latent[rows], latent.shape[1]
-    said = drawn(len(rows), len(latent), "held-out points")
+    u = single(latent[shown])
+    colour = None if log_prob is None else single(log_prob[shown])
+    said = drawn(len(shown), len(rows), "held-out points")
     if n == 1:
-        assert log_prob is not None
         caption = f"Log density along the only latent coordinate. {said}"
-        variants = [_scatter(u[:, 0], log_prob[rows], None, "u1", DENSITY_TITLE)]
-        return Figure("Latent space", caption, variants)
-    chosen = np.sort(np.argsort(-latent.var(axis=0), kind="stable")[:MAX_COORDINATES])
-    colour = None if log_prob is None else log_prob[rows]
+        return Figure(
+            "Latent space", caption, [_scatter(u[:, 0], colour, None, "u1", DENSITY_TITLE)]
+        )
+    chosen = np.sort(np.argsort(-latent[rows].var(axis=0), kind="stable")[:MAX_COORDINATES])
     variants = [
         _scatter(u[:, i], u[:, j], colour, f"u{i + 1}", f"u{j + 1}")
         for i, j in combinations(chosen, 2)
@@ -61,29 +60,17 @@ def latent_figure(latent: np.ndarray, log_prob: np.ndarray | None) -> Figure | N
     return Figure("Latent space", caption, variants, menu="Coordinates")
 
 
-def _scatter(
-    x: np.ndarray, y: np.ndarray, colour: np.ndarray | None, x_title: str, y_title: str
-) -> Variant:
-    marker: Spec = {"size": 4.5, "opacity": 0.85, "color": DATA}
+def _scatter(x, y, colour: np.ndarray | None, x_title: str, y_title: str) -> Variant:
+    marker = {"size": 4.5, "opacity": 0.85, "color": DATA}
     hover = f"{x_title} %{{x:.3g}}<br>{y_title} %{{y:.3g}}"
+    scale = {}
     if colour is not None:
-        low, high = density_range(colour)
-        marker |= {
-            "color": packed(colour),
-            "colorscale": "Viridis",
-            "cmin": low,
-            "cmax": high,
-            "colorbar": density_bar(),
-        }
+        marker |= {"color": colour, "coloraxis": "coloraxis"}
+        scale = dict(zip(("cmin", "cmax"), density_range(colour), strict=True))
         hover += "<br>log density %{marker.color:.3g}"
-    trace: Spec = {
-        "type": "scatter",
-        "mode": "markers",
-        "x": packed(x),
-        "y": packed(y),
-        "marker": marker,
-        "hovertemplate": hover + "<extra></extra>",
-    }
-    drawing = layout(320, xaxis=axis(x_title), yaxis=axis(y_title), showlegend=False)
-    drawing["margin"] = {"l": 56, "r": 12, "t": 12, "b": 48}
-    return Variant([trace], drawing, f"{x_title}, {y_title}")
+    dots = go.Scatter(
+        mode="markers", x=x, y=y, marker=marker, hovertemplate=hover + "<extra></extra>"
+    )
+    axes = {"xaxis": {"title": x_title}, "yaxis": {"title": y_title}}
+    drawing = plot([dots], **axes, coloraxis=scale, margin=NO_LEGEND)
+    return Variant(drawing, f"{x_title}, {y_title}")

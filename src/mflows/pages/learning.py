@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import plotly.graph_objects as go
 
 from mflows.pages.figures import (
     DATA,
@@ -12,13 +13,10 @@ from mflows.pages.figures import (
     PANEL,
     TRAIN,
     Figure,
-    Spec,
     Variant,
-    axis,
-    layout,
-    log_axis,
-    number,
-    packed,
+    plot,
+    scale,
+    single,
 )
 
 MAX_ROUNDS = 12  # boundaries of more rounds than this would be a fence, not a help
@@ -49,18 +47,16 @@ def _phase(name: str, rows: list[tuple[int, Mapping[str, Any]]], *, wide: bool) 
     curves = {key: _column(rows, key) for key in ("train", "validation")}
     pooled = np.concatenate(list(curves.values()))
     pooled = pooled[np.isfinite(pooled)]
-    log = len(pooled) > 0 and pooled.min() > 0 and pooled.max() > 3 * pooled.min()
-    few = len(rows) <= 2
-    data: list[Spec] = [
-        {
-            "type": "scatter",
-            "mode": "lines+markers" if few else "lines",
-            "name": key,
-            "x": packed(epochs),
-            "y": packed(y),
-            "line": {"color": colour, "width": 2},
-            "hovertemplate": f"epoch %{{x}}: %{{y:.4g}}<extra>{key}</extra>",
-        }
+    log = bool(len(pooled) > 0 and pooled.min() > 0 and pooled.max() > 3 * pooled.min())
+    traces = [
+        go.Scatter(
+            mode="lines+markers" if len(rows) <= 2 else "lines",
+            name=key,
+            x=epochs,
+            y=single(y),
+            line={"color": colour, "width": 2},
+            hovertemplate=f"epoch %{{x}}: %{{y:.4g}}<extra>{key}</extra>",
+        )
         for (key, y), colour in zip(curves.items(), (TRAIN, DATA), strict=True)
         if np.isfinite(y).any()
     ]
@@ -68,8 +64,17 @@ def _phase(name: str, rows: list[tuple[int, Mapping[str, Any]]], *, wide: bool) 
     caption = "Loss by epoch; lower is better."
     if np.isfinite(curves[best]).any():
         at = int(np.nanargmin(np.where(np.isfinite(curves[best]), curves[best], np.nan)))
-        data.append(_mark(epochs[at], curves[best][at], best))
-        caption += f" Lowest {best} loss: {number(curves[best][at])} in epoch {epochs[at]}."
+        loss = float(curves[best][at])
+        mark = go.Scatter(
+            mode="markers",
+            name=f"lowest {best}",
+            x=[at + 1],
+            y=[loss],
+            marker={"size": 9, "color": PANEL, "line": {"color": MODEL, "width": 2}},
+            hovertemplate=f"epoch %{{x}}: %{{y:.4g}}<extra>lowest {best}</extra>",
+        )
+        traces.append(mark)
+        caption += f" Lowest {best} loss: {loss:.3g} in epoch {at + 1}."
     starts = [i for i in range(1, len(rows)) if rows[i][0] != rows[i - 1][0]]
     if starts:
         lines = "; dotted lines mark where a round begins" if len(starts) < MAX_ROUNDS else ""
@@ -77,13 +82,14 @@ def _phase(name: str, rows: list[tuple[int, Mapping[str, Any]]], *, wide: bool) 
     seconds = np.nansum(_column(rows, "seconds"))
     if seconds > 0:
         caption += f" It took {_duration(float(seconds))}."
-    y_axis = log_axis("loss", pooled.min(), pooled.max()) if log else axis("loss")
+    drawing = plot(traces, xaxis={"title": "epoch"}, yaxis=scale("loss", log=log), showlegend=True)
     if not log and (cut := _cut(pooled, curves)) is not None:
-        y_axis["range"] = cut
+        drawing.update_yaxes(range=cut)
         caption += " The first epochs lie above the axis."
-    shapes = [_boundary(epochs[i] - 0.5) for i in starts] if len(starts) < MAX_ROUNDS else []
-    drawing = layout(320, xaxis=axis("epoch"), yaxis=y_axis, shapes=shapes)
-    return Figure(f"Phase: {name}", caption, [Variant(data, drawing)], wide=wide)
+    if len(starts) < MAX_ROUNDS:
+        for i in starts:
+            drawing.add_vline(epochs[i] - 0.5, line={"color": MUTED, "width": 1, "dash": "dot"})
+    return Figure(f"Phase: {name}", caption, [Variant(drawing)], wide=wide)
 
 
 def _column(rows: list[tuple[int, Mapping[str, Any]]], key: str) -> np.ndarray:
@@ -100,23 +106,6 @@ def _cut(pooled: np.ndarray, curves: Mapping[str, np.ndarray]) -> list[float] | 
     low, high = float(pooled.min()), float(late.max())
     room = 0.08 * (high - low)
     return [low - room, high + room] if pooled.max() - low > 4 * (high - low) > 0 else None
-
-
-def _mark(epoch: float, loss: float, name: str) -> Spec:
-    return {
-        "type": "scatter",
-        "mode": "markers",
-        "name": f"lowest {name}",
-        "x": [int(epoch)],
-        "y": [float(loss)],
-        "marker": {"size": 9, "color": PANEL, "line": {"color": MODEL, "width": 2}},
-        "hovertemplate": f"epoch %{{x}}: %{{y:.4g}}<extra>lowest {name}</extra>",
-    }
-
-
-def _boundary(x: float) -> Spec:
-    line = {"color": MUTED, "width": 1, "dash": "dot"}
-    return {"type": "line", "x0": x, "x1": x, "yref": "paper", "y0": 0, "y1": 1, "line": line}
 
 
 def _duration(seconds: float) -> str:

@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const figures = JSON.parse(document.getElementById("specs").textContent);
+  const { figures, template } = JSON.parse(document.getElementById("specs").textContent);
   const root = document.documentElement;
   const narrow = matchMedia("screen and (max-width: 760px)");
   const touch = matchMedia("(pointer: coarse)").matches;
@@ -13,10 +13,11 @@
     modeBarButtonsToRemove: ["lasso2d", "select2d", "autoScale2d", "tableRotation", "resetCameraLastSave3d"],
   };
 
-  // A string such as "--data" names a variable of the style sheet: put in its value.
+  // A string such as "var(--data)" names a variable of the style sheet: put in its value.
   function painted(value, style) {
     if (typeof value === "string") {
-      return value.startsWith("--") ? style.getPropertyValue(value).trim() || value : value;
+      const name = /^var\((--[\w-]+)\)$/.exec(value)?.[1];
+      return name ? style.getPropertyValue(name).trim() || value : value;
     }
     if (Array.isArray(value)) return value.map((v) => painted(v, style));
     if (value === null || typeof value !== "object") return value;
@@ -26,7 +27,7 @@
   function put(target, path, value) {
     const keys = path.split(".");
     const last = keys.pop();
-    for (const key of keys) target = target[key];
+    for (const key of keys) target = target[key] ??= {};
     target[last] = value;
   }
 
@@ -35,7 +36,7 @@
     const menu = document.getElementById(`menu-${index}`);
     const variant = figures[index][menu ? menu.selectedIndex : 0];
     const style = getComputedStyle(root);
-    const { data, layout } = painted({ data: variant.data, layout: variant.layout }, style);
+    const { data, layout } = painted({ data: variant.data, layout: { template, ...variant.layout } }, style);
     if (narrow.matches) {
       for (const [path, value] of Object.entries(variant.narrow)) put(layout, path, value);
     }
@@ -44,7 +45,6 @@
       const camera = plot.layout?.[scene]?.camera;
       if (camera && layout[scene]) layout[scene].camera = camera;
     }
-    layout.hoverlabel.bgcolor = style.getPropertyValue("--panel").trim();
     if (touch) layout.dragmode = false;
     if (!webgl) for (const trace of data) if (trace.type === "scattergl") trace.type = "scatter";
     await Plotly.react(plot, data, layout, config);

@@ -7,7 +7,6 @@ policy in the page forbids the browser any request. Text that came from outside 
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -15,10 +14,14 @@ from string import Template
 
 from mflows.data import write_atomically
 from mflows.pages.checks import checked, warnings_of
-from mflows.pages.conditioning import conditioning_figure
 from mflows.pages.content import Content, Table
-from mflows.pages.distributions import density_figure, distance_figure, scatter_figure
-from mflows.pages.figures import Figure
+from mflows.pages.distributions import (
+    conditioning_figure,
+    density_figure,
+    distance_figure,
+    scatter_figure,
+)
+from mflows.pages.figures import TEMPLATE, Figure
 from mflows.pages.latent import latent_figure
 from mflows.pages.learning import learning_figures
 from mflows.pages.pairs import pair_figure
@@ -55,7 +58,6 @@ def html(content: Content) -> str:
         parts["Settings and provenance"] = _grid(
             _facts(title, rows, wide=len(known) == 1) for title, rows in known.items()
         )
-    specs = [[asdict(variant) for variant in figure.variants] for _, figure in numbered]
     here = files(__package__ or "mflows.pages")
     return Template(here.joinpath("template.html").read_text("utf-8")).substitute(
         title=escape(content.title),
@@ -67,7 +69,7 @@ def html(content: Content) -> str:
         version=escape(__version__),
         style=here.joinpath("style.css").read_text("utf-8"),
         script=here.joinpath("page.js").read_text("utf-8"),
-        specs=_json(specs),
+        specs=_specs([figure for _, figure in numbered]),
         plotly=get_plotlyjs().replace("</script", "<\\/script"),
     )
 
@@ -104,8 +106,7 @@ def _figure(index: int, figure: Figure) -> str:
     if len(figure.variants) > 1:
         options = "".join(f"<option>{escape(v.label)}</option>" for v in figure.variants)
         menu = f'<label>{escape(figure.menu)} <select id="menu-{index}">{options}</select></label>'
-    first = figure.variants[0].layout["height"]
-    size = f"min-height:{first}px" + (
+    size = f"min-height:{figure.variants[0].plot.layout.height}px" + (
         f";min-width:{figure.min_width}px" if figure.min_width else ""
     )
     title = escape(figure.title)
@@ -202,7 +203,16 @@ def _slug(name: str) -> str:
     return name.lower().replace(" ", "-")
 
 
-def _json(value: object) -> str:
-    """JSON that may stand inside a script element."""
-    dumped = json.dumps(value, allow_nan=False, separators=(",", ":"))
+def _specs(figures: Iterable[Figure]) -> str:
+    """All figures as JSON that may stand inside a script element; the template stands once."""
+    from plotly.utils import PlotlyJSONEncoder
+
+    specs = [
+        [{**v.plot.to_plotly_json(), "narrow": v.narrow} for v in figure.variants]
+        for figure in figures
+    ]
+    for variant in (variant for variants in specs for variant in variants):
+        variant["layout"].pop("template", None)
+    page = {"figures": specs, "template": TEMPLATE.to_plotly_json()}
+    dumped = json.dumps(page, cls=PlotlyJSONEncoder, separators=(",", ":"))
     return dumped.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

@@ -6,7 +6,7 @@
         {"learning_rate": sweeps.Range(1e-4, 1e-2, log=True), "set.width": sweeps.Choice((32, 64))},
     )
     sweep = sweeps.work("sweeps/galaxies", plan, trials=20)
-    sweep.best.folder, sweep.best.values
+    sweep.best.params, sweep.best.value, sweep.run_folder(sweep.best)
 
 A sweep folder, which any number of workers on any number of machines may share:
 
@@ -14,13 +14,15 @@ A sweep folder, which any number of workers on any number of machines may share:
     optuna.db        what Optuna knows of the trials, unless ``Plan.storage`` says elsewhere
     trials/0007      one ordinary run per trial
     sweep.html       what was found
+
+``plan`` says what is searched, ``objectives`` by which number it is judged, ``storage`` how workers
+share a folder, ``study`` which trials there are, and ``worker`` trains them.
 """
 
 from mflows.sweeps.objectives import OBJECTIVES, objective_of
-from mflows.sweeps.plan import Plan
-from mflows.sweeps.space import Choice, Range
-from mflows.sweeps.sweep import Sweep, Trial, open_sweep, read_plan
-from mflows.sweeps.work import work
+from mflows.sweeps.plan import Choice, Plan, Range
+from mflows.sweeps.study import Sweep, open_sweep, read_plan
+from mflows.sweeps.worker import work
 
 __all__ = [
     "OBJECTIVES",
@@ -28,7 +30,6 @@ __all__ = [
     "Plan",
     "Range",
     "Sweep",
-    "Trial",
     "objective_of",
     "open_sweep",
     "read_plan",

@@ -10,18 +10,26 @@ dimensions differ, since every dimension more lowers it. Hence
     mmd        everywhere: it compares samples with held-out points and asks for no density
 
 Every trial of a sweep holds out the same rows, and is judged by them.
+
+Pruning stops a trial whose best validation loss so far is above the median of what finished trials
+had at the same epoch of the same phase. That asks for a phase whose loss tells how the objective
+will end, and whose loss and number of epochs are the same in all trials: not where the search
+changes a weight within that loss, or the length of the phase.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from optuna.pruners import BasePruner, MedianPruner, NopPruner
 
 from mflows.data import Data
 from mflows.metrics import mmd, reconstruction_error
 from mflows.runs import Run
+from mflows.training import Alternate, Phase
 from mflows.training.objectives.adversarial import Adversarial
 from mflows.training.objectives.denoising import NoisyLikelihood
 from mflows.training.objectives.likelihood import (
@@ -34,7 +42,12 @@ from mflows.training.objectives.transport import SinkhornDivergence
 NO_MANIFOLD_TO_LEARN = ("af", "pie", "fom")
 """Models whose densities are all with respect to one volume, whatever their weights."""
 
+STARTUP = 5
+"""Trials that have to finish before any is pruned."""
+
 _JUDGED, _COMPARED = 10_000, 5_000  # rows; every pair of those compared counts
+_WARM_UP = 5  # one part in so many of a phase is too early to judge
+_APART = 1_000_000  # Optuna counts steps: phases lie so many of them apart
 
 
 class Objective(NamedTuple):
@@ -129,3 +142,53 @@ def check_objective(name: str, model: str, searched: set[str]) -> None:
             "Expected mmd as the objective where latent_dim is searched; got 'distance', which "
             "falls with every dimension more."
         )
+
+
+@dataclass(frozen=True)
+class Comparable:
+    """The phases whose losses are compared, and their epochs; none if trials are not comparable.
+
+    Attributes:
+        epochs: Epochs by name of phase.
+        why: Why nothing is compared, where nothing is.
+    """
+
+    epochs: Mapping[str, int]
+    why: str = ""
+
+    def step(self, row: Mapping) -> int | None:
+        """Optuna's number for a row of the history; ``None`` if it is not compared."""
+        epochs = self.epochs.get(row["phase"])
+        if epochs is None or row["epoch"] * _WARM_UP <= epochs:
+            return None
+        return sorted(self.epochs).index(row["phase"]) * _APART + row["epoch"]
+
+    def pruner(self) -> BasePruner:
+        """The pruner that compares."""
+        return MedianPruner(STARTUP, n_min_trials=STARTUP) if self.epochs else NopPruner()
+
+
+def comparable(objective: str, trials: Sequence[Sequence[Phase | Alternate]]) -> Comparable:
+    """What may be compared between trials with these phases, for an objective."""
+    losses = OBJECTIVES[objective].losses
+    found = [
+        {
+            (phase.name, phase.objective, phase.epochs * rounds)
+            for group in phases
+            for phase, rounds in _flat(group)
+            if isinstance(phase.objective, losses)
+        }
+        for phases in trials
+    ]
+    if not any(found):
+        return Comparable({}, f"no phase of the recipe minimises what {objective} measures")
+    if any(each != found[0] for each in found):
+        return Comparable({}, "the search changes the loss, or the epochs of its phase")
+    return Comparable({name: epochs for name, _, epochs in found[0]})
+
+
+def _flat(group: Phase | Alternate) -> list[tuple[Phase, int]]:
+    """Phases with the number of their rounds."""
+    if isinstance(group, Alternate):
+        return [(phase, group.rounds) for phase in group.phases]
+    return [(group, 1)]

@@ -1,17 +1,24 @@
-"""The plan of a sweep: a config, what of it is searched, and by which number it is judged."""
+"""The plan of a sweep: a config, what of it is searched, and by which number it is judged.
+
+Ranges and choices are Optuna's distributions. A plan is checked when it is made, at both ends of
+every range and at every choice; what the data have to say is checked by ``ready``, still before
+anything is written.
+"""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+
 from mflows.runs import Config
 from mflows.runs.source import Source, read
-from mflows.sweeps.objectives import check_objective, objective_of
-from mflows.sweeps.pruning import Compared, compared
-from mflows.sweeps.space import Choice, Range, Value, as_plain, from_plain
+from mflows.sweeps.objectives import Comparable, check_objective, comparable, objective_of
+
+Value = bool | int | float | str
+Space = IntDistribution | FloatDistribution | CategoricalDistribution
 
 FIELDS = {
     "learning_rate": (float, int),
@@ -25,6 +32,52 @@ FIELDS = {
 Not those that say which rows are held out, since trials could not be compared any more.
 """
 PLACES = {"set": "settings", "recipe-set": "recipe_settings"}
+
+
+def Range(low: float, high: float, log: bool = False) -> IntDistribution | FloatDistribution:
+    """All numbers from ``low`` to ``high``: whole ones if both ends are whole numbers.
+
+    Args:
+        low: Least value.
+        high: Greatest value.
+        log: Search the logarithm evenly; for positive numbers.
+
+    Raises:
+        ValueError: If the ends are in the wrong order, or have no logarithm.
+    """
+    if not low < high:
+        raise ValueError(f"Expected a range from low to high; got {low}..{high}.")
+    if log and not low > 0:
+        raise ValueError(f"Expected a range above 0 for its logarithm; got {low}.")
+    if isinstance(low, int) and isinstance(high, int):
+        return IntDistribution(low, high, log=log)
+    return FloatDistribution(low, high, log=log)
+
+
+def Choice(values: Sequence[Value]) -> CategoricalDistribution:
+    """One of some values.
+
+    Raises:
+        ValueError: If there are fewer than two, or one comes twice.
+    """
+    if len(values) < 2 or len(set(values)) < len(values):
+        got = "|".join(map(str, values))
+        raise ValueError(f"Expected two or more different values to choose from; got {got}.")
+    return CategoricalDistribution(values)
+
+
+def ends(space: Space) -> tuple[Value, ...]:
+    """The values to check: if both ends of a range are allowed, so is what lies between."""
+    if isinstance(space, CategoricalDistribution):
+        return tuple(v for v in space.choices if v is not None)
+    return (space.low, space.high)
+
+
+def written(space: Space) -> str:
+    """What is searched, as the command line has it: ``a..b``, ``a..b:log`` or ``a|b|c``."""
+    if isinstance(space, CategoricalDistribution):
+        return "|".join(map(str, space.choices))
+    return f"{space.low}..{space.high}{':log' if space.log else ''}"
 
 
 @dataclass(frozen=True)
@@ -49,7 +102,7 @@ class Plan:
     """
 
     config: Config
-    search: Mapping[str, Range | Choice]
+    search: Mapping[str, Space]
     objective: str | None = None
     prune: bool = True
     storage: str | None = None
@@ -66,9 +119,9 @@ class Plan:
         for _ in self.corners():
             pass  # a Config checks itself
 
-    def _check_name(self, name: str, space: Range | Choice) -> None:
+    def _check_name(self, name: str, space: Space) -> None:
         if name in FIELDS:
-            for value in space.ends:
+            for value in ends(space):
                 if type(value) not in FIELDS[name]:
                     kind = FIELDS[name][0].__name__
                     raise ValueError(f"Expected {name} to be of type {kind}; got {value!r}.")
@@ -97,12 +150,12 @@ class Plan:
 
     def corners(self) -> Iterator[tuple[str, Config]]:
         """Every searched name with a config at each of its ends, for each recipe."""
-        first = {name: space.ends[0] for name, space in self.search.items()}
-        recipes = self.search["recipe"].ends if "recipe" in self.search else (None,)
+        first = {name: ends(space)[0] for name, space in self.search.items()}
+        recipes = ends(self.search["recipe"]) if "recipe" in self.search else (None,)
         for recipe in recipes:
             of_recipe = {} if recipe is None else {"recipe": recipe}
             for name, space in self.search.items():
-                for end in space.ends:
+                for end in ends(space):
                     yield name, self.at({**first, **of_recipe, name: end})
 
     def ready(self) -> "Ready":
@@ -116,7 +169,7 @@ class Plan:
         points = len(data.split(self.config.validation_fraction, seed=self.config.seed).kept)
         corners = [(name, config.resolved(points)) for name, config in self.corners()]
         built = [c for name, c in corners if name.startswith("set.") or name == "latent_dim"]
-        for config in chain(built, [corners[0][1]]):
+        for config in (*built, corners[0][1]):
             config.setup(data)
         phases = [config.phases() for _, config in corners]
         now = corners[0][1].precision
@@ -125,13 +178,13 @@ class Plan:
         if storage is not None and "://" not in storage and Path(storage).name != storage:
             storage = str(Path(storage).resolve())
         plan = replace(self, config=config, storage=storage)
-        return Ready(plan, source, compared(str(self.objective), phases))
+        return Ready(plan, source, comparable(str(self.objective), phases))
 
     def as_dict(self) -> dict[str, Any]:
         """The plan as plain values, equal after a round trip through JSON."""
         plain = {
             "config": self.config.as_dict(),
-            "search": {name: as_plain(space) for name, space in self.search.items()},
+            "search": {name: _as_plain(space) for name, space in self.search.items()},
             "objective": self.objective,
             "prune": self.prune,
             "storage": self.storage,
@@ -141,7 +194,10 @@ class Plan:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Plan":
         """The plan with these values."""
-        search = {name: from_plain(plain) for name, plain in values["search"].items()}
+        search = {
+            name: Choice(plain) if isinstance(plain, list) else Range(**plain)
+            for name, plain in values["search"].items()
+        }
         config = Config.from_dict(values["config"])
         return cls(config, search, values["objective"], values["prune"], values["storage"])
 
@@ -153,9 +209,16 @@ class Ready:
     Attributes:
         plan: With paths and precision in full.
         source: The data.
-        compared: By which validation losses trials are pruned.
+        comparable: By which validation losses trials are pruned.
     """
 
     plan: Plan
     source: Source
-    compared: Compared
+    comparable: Comparable
+
+
+def _as_plain(space: Space) -> Any:
+    """What stands for it in ``sweep.json``; plainer than Optuna's own JSON, for people to read."""
+    if isinstance(space, CategoricalDistribution):
+        return list(space.choices)
+    return {"low": space.low, "high": space.high, "log": space.log}

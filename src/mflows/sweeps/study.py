@@ -1,4 +1,8 @@
-"""The desk where workers fetch trials and report what became of them."""
+"""The trials of a sweep: handed out to workers, begun again when one dies, and read back.
+
+A trial whose worker died fails in Optuna, which counts a new one in its place. People know it by
+the number of its first beginning, which its run folder carries too.
+"""
 
 import json
 import uuid
@@ -12,15 +16,87 @@ from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
 from mflows.data import write_atomically
+from mflows.runs import Config
 from mflows.saving import LoadError
-from mflows.sweeps.alive import Heartbeat, is_dead
-from mflows.sweeps.plan import Plan, Ready
-from mflows.sweeps.storage import LOCK, locked, open_study
+from mflows.sweeps.plan import Plan, Ready, written
+from mflows.sweeps.storage import LOCK, Heartbeat, is_dead, locked, open_study
 from mflows.version import __version__
 
 FORMAT = 1
 RETRIES = 3
 """How often a trial is begun again after its worker died: it may be the trial that kills it."""
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep has found so far.
+
+    Attributes:
+        folder: Where it lies.
+        plan: What it does.
+        trials: Optuna's trials in the order of their numbers: ``number``, ``params`` (what was
+            searched, by name), ``value`` (the objective, of a complete one), ``state``,
+            ``duration`` (of its last worker).
+    """
+
+    folder: Path
+    plan: Plan
+    trials: list[FrozenTrial]
+
+    @property
+    def finished(self) -> list[FrozenTrial]:
+        """Trials with a value, the best first."""
+        found = [trial for trial in self.trials if trial.state == TrialState.COMPLETE]
+        return sorted(found, key=lambda trial: trial.value or 0.0)
+
+    @property
+    def best(self) -> FrozenTrial:
+        """The trial with the least value.
+
+        Raises:
+            ValueError: If no trial has finished.
+        """
+        if not self.finished:
+            raise ValueError(f"No trial of {self.folder} has finished yet: there is no best one.")
+        return self.finished[0]
+
+    @property
+    def best_config(self) -> Config:
+        """The config of the best trial."""
+        return self.plan.at(self.best.params)
+
+    def run_folder(self, trial: FrozenTrial) -> Path:
+        """Where the run of a trial lies."""
+        return run_folder(self.folder, trial.number)
+
+
+def state_of(trial: FrozenTrial) -> str:
+    """What became of a trial: Optuna's state, or ``diverged`` for a pruned one that did."""
+    return "diverged" if trial.constraints else trial.state.name.lower()
+
+
+def open_sweep(folder: str | Path) -> Sweep:
+    """Read what a sweep has found so far; others may go on with it meanwhile.
+
+    Raises:
+        LoadError: If there is none, or it is damaged.
+    """
+    folder = Path(folder)
+    plan, _, name = _read(folder)
+    with locked(folder):
+        last = {number_of(t): t for t in open_study(folder, plan.storage, name).get_trials()}
+    for number, trial in last.items():
+        trial.number = number
+    return Sweep(folder, plan, [last[number] for number in sorted(last)])
+
+
+def read_plan(folder: str | Path) -> Plan:
+    """The plan of a sweep.
+
+    Raises:
+        LoadError: If there is none, or it is damaged.
+    """
+    return _read(Path(folder))[0]
 
 
 @dataclass(frozen=True)
@@ -38,7 +114,7 @@ class Task:
     heartbeat: Heartbeat
 
 
-class Desk:
+class SharedStudy:
     """Hands out the trials of one sweep, each to one worker.
 
     Args:
@@ -51,17 +127,14 @@ class Desk:
 
     def __init__(self, folder: Path, ready: Ready):
         self._folder = folder
-        self._distributions = {
-            name: space.distribution for name, space in ready.plan.search.items()
-        }
-        self._seed = ready.plan.config.seed
+        self._plan = ready.plan
         folder.mkdir(parents=True, exist_ok=True)
         with locked(folder):
             name = _settle(folder, ready)
             (folder / "trials").mkdir(exist_ok=True)
             self.study = open_study(folder, ready.plan.storage, name)
         if ready.plan.prune:
-            self.study.pruner = ready.compared.pruner()
+            self.study.pruner = ready.comparable.pruner()
 
     def take(self, total: int) -> Task | None:
         """The next trial, or ``None`` when ``total`` have been taken.
@@ -79,9 +152,9 @@ class Desk:
                 return None
             # A seed for each trial: workers draw different ones, and one worker that was
             # interrupted draws the same as one that was not.
-            words = np.random.SeedSequence((self._seed, len(started))).generate_state(1)
+            words = np.random.SeedSequence((self._plan.config.seed, len(started))).generate_state(1)
             self.study.sampler = TPESampler(seed=int(words[0]))
-            trial = self.study.ask(self._distributions)
+            trial = self.study.ask(dict(self._plan.search))
             frozen = self.study.get_trials(deepcopy=False)[trial.number]
             return Task(trial, number_of(frozen), Heartbeat(self._alive(trial.number)))
 
@@ -126,7 +199,7 @@ def run_folder(folder: Path, number: int) -> Path:
     return folder / "trials" / f"{number:04d}"
 
 
-def read_sweep(folder: Path) -> tuple[Plan, dict[str, Any], str]:
+def _read(folder: Path) -> tuple[Plan, dict[str, Any], str]:
     """The plan, the source of the data as plain values, and the name of Optuna's study.
 
     Raises:
@@ -157,11 +230,11 @@ def _settle(folder: Path, ready: Ready) -> str:
                 f"{folder} holds other files and is no sweep. Give the sweep a folder of its own."
             )
         name = f"{folder.resolve().name}-{uuid.uuid4().hex[:8]}"
-        written = {"format": FORMAT, "mflows": __version__, "study": name}
-        written |= {**ready.plan.as_dict(), "source": source}
-        write_atomically(folder / "sweep.json", json.dumps(written, indent=2).encode())
+        values = {"format": FORMAT, "mflows": __version__, "study": name}
+        values |= {**ready.plan.as_dict(), "source": source}
+        write_atomically(folder / "sweep.json", json.dumps(values, indent=2).encode())
         return name
-    before, data, name = read_sweep(folder)
+    before, data, name = _read(folder)
     if data["sha256"] != source["sha256"]:
         raise ValueError(
             f"{ready.plan.config.data} is not the file that {folder} was started with: its content "
@@ -180,5 +253,5 @@ def _settle(folder: Path, ready: Ready) -> str:
 
 def _flat(plan: Plan) -> dict[str, Any]:
     plain = plan.as_dict()
-    search = {f"search {name}": str(space) for name, space in plan.search.items()}
+    search = {f"search {name}": written(space) for name, space in plan.search.items()}
     return {**plain.pop("config"), **search, **{k: v for k, v in plain.items() if k != "search"}}

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from importlib import import_module
 from pathlib import Path
 
 import jax
@@ -18,9 +17,9 @@ from tests import tiny
 
 from mflows import runs
 from mflows.saving import LoadError
-from mflows.sweeps import Choice, Plan, Range, open_sweep, pruning, read_plan, work
-from mflows.sweeps.alive import STALE, Heartbeat, is_dead
-from mflows.sweeps.desk import RETRIES
+from mflows.sweeps import Choice, Plan, Range, objectives, open_sweep, read_plan, work
+from mflows.sweeps.storage import STALE, Heartbeat, is_dead
+from mflows.sweeps.study import RETRIES, state_of
 
 pytestmark = pytest.mark.xdist_group("sweeps")
 
@@ -61,10 +60,10 @@ def swept(table, tmp_path_factory):
 
 def test_every_trial_is_a_run_and_the_best_is_the_least(swept):
     assert [trial.number for trial in swept.trials] == [0, 1, 2, 3]
-    assert {trial.state for trial in swept.trials} == {"finished"}
+    assert {trial.state for trial in swept.trials} == {TrialState.COMPLETE}
     for trial in swept.trials:
-        run = runs.open_run(trial.folder)
-        assert run.config.recipe_settings == {"patience": trial.values["recipe-set.patience"]}
+        run = runs.open_run(swept.run_folder(trial))
+        assert run.config.recipe_settings == {"patience": trial.params["recipe-set.patience"]}
         log_prob = run.score(run.split().held_out).log_prob
         assert trial.value == pytest.approx(-log_prob.mean())
     assert swept.best.value == min(trial.value for trial in swept.trials)
@@ -111,14 +110,17 @@ def test_a_killed_worker_s_trial_goes_on_and_the_sweep_is_the_same(swept, table,
     finally:
         worker.send_signal(signal.SIGKILL)
         worker.communicate()
-    assert [trial.state for trial in open_sweep(folder).trials] == ["finished", "running"]
+    states = [trial.state for trial in open_sweep(folder).trials]
+    assert states == [TrialState.COMPLETE, TrialState.RUNNING]
 
     resumed = work(folder, plan(table), trials=4)
     assert len(resumed.trials) == 4
-    assert {trial.state for trial in resumed.trials} == {"finished"}
-    assert [t.values for t in resumed.trials] == [t.values for t in swept.trials]
+    assert {trial.state for trial in resumed.trials} == {TrialState.COMPLETE}
+    assert [t.params for t in resumed.trials] == [t.params for t in swept.trials]
     assert [t.value for t in resumed.trials] == pytest.approx([t.value for t in swept.trials])
-    second = json.loads((resumed.trials[1].folder / "provenance.json").read_text())
+    second = resumed.run_folder(resumed.trials[1])
+    assert second == folder / "trials" / "0001"
+    second = json.loads((second / "provenance.json").read_text())
     assert len(second["resumed"]) == 1
     assert not list(folder.glob("trials/*.alive"))
 
@@ -130,7 +132,7 @@ def test_workers_share_the_trials_and_do_none_twice(table, tmp_path, storage):
     told = [worker.communicate()[1] for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], told
     sweep = open_sweep(folder)
-    assert [trial.state for trial in sweep.trials] == ["finished"] * 3
+    assert [trial.state for trial in sweep.trials] == [TrialState.COMPLETE] * 3
     done = [line.split(":")[0] for text in told for line in text.splitlines() if "log-prob" in line]
     assert sorted(done) == [f"trial {number}" for number in range(3)]
     assert (folder / storage).is_file()
@@ -147,10 +149,11 @@ def test_an_interrupted_trial_is_given_back_at_once(table, tmp_path, monkeypatch
         monkeypatch.setattr(runs, "train", interrupted)
         with pytest.raises(KeyboardInterrupt):
             work(tmp_path / "sweep", plan(table), trials=1)
-        assert [t.state for t in open_sweep(tmp_path / "sweep").trials] == ["waiting"]
+        (trial,) = open_sweep(tmp_path / "sweep").trials
+        assert trial.state == TrialState.WAITING
     monkeypatch.setattr(runs, "train", train)
     (trial,) = work(tmp_path / "sweep", plan(table), trials=1).trials
-    assert (trial.state, trial.folder.name) == ("finished", "0000")
+    assert (trial.state, trial.number) == (TrialState.COMPLETE, 0)
 
 
 def test_a_trial_that_breaks_every_worker_is_given_up(table, tmp_path, monkeypatch):
@@ -162,37 +165,37 @@ def test_a_trial_that_breaks_every_worker_is_given_up(table, tmp_path, monkeypat
         with pytest.raises(OSError, match="no space left"):
             work(tmp_path / "sweep", plan(table), trials=1)
     (trial,) = work(tmp_path / "sweep", plan(table), trials=1).trials
-    assert trial.state == "failed"
+    assert trial.state == TrialState.FAIL
 
 
 def test_a_diverged_trial_is_never_the_best_and_ends_nothing(table, tmp_path):
     search = {"learning_rate": Choice((1e-3, 1e30))}
     sweep = work(tmp_path / "sweep", plan(table, search), trials=4)
-    states = {(trial.values["learning_rate"], trial.state) for trial in sweep.trials}
-    assert states == {(1e-3, "finished"), (1e30, "diverged")}
-    assert sweep.best.values == {"learning_rate": 1e-3}
+    states = {(trial.params["learning_rate"], state_of(trial)) for trial in sweep.trials}
+    assert states == {(1e-3, "complete"), (1e30, "diverged")}
+    assert sweep.best.params == {"learning_rate": 1e-3}
     with pytest.raises(ValueError, match="No trial of .* has finished yet"):
         _ = type(sweep)(sweep.folder, sweep.plan, []).best
 
 
 @pytest.mark.parametrize("prune", [True, False])
 def test_a_bad_learning_rate_is_pruned(table, tmp_path, monkeypatch, prune):
-    monkeypatch.setattr(pruning, "STARTUP", 1)
+    monkeypatch.setattr(objectives, "STARTUP", 1)
     search = {"learning_rate": Choice((1e-2, 1e-9))}
     sweep = work(tmp_path / "sweep", plan(table, search, prune=prune), trials=5)
-    good, bad = ([t for t in sweep.trials if t.values["learning_rate"] == v] for v in (1e-2, 1e-9))
-    assert {t.state for t in good} == {"finished"}
-    first_good = good[0].number
-    assert {t.state for t in bad if t.number > first_good} == {"pruned" if prune else "finished"}
+    good, bad = ([t for t in sweep.trials if t.params["learning_rate"] == v] for v in (1e-2, 1e-9))
+    assert {t.state for t in good} == {TrialState.COMPLETE}
+    later = {t.state for t in bad if t.number > good[0].number}
+    assert later == {TrialState.PRUNED if prune else TrialState.COMPLETE}
     for trial in sweep.trials:
-        rows = (trial.folder / "history.jsonl").read_text().count("\n")
-        assert (rows < EPOCHS) == (trial.state == "pruned")
+        rows = (sweep.run_folder(trial) / "history.jsonl").read_text().count("\n")
+        assert (rows < EPOCHS) == (trial.state == TrialState.PRUNED)
 
 
 def test_the_objective_without_a_density_compares_samples(table, tmp_path):
-    mmd = import_module("mflows.sweeps.objectives").OBJECTIVES["mmd"].measure
-    folder = work(tmp_path / "sweep", plan(table, objective="mmd"), trials=1).best.folder
-    run = runs.open_run(folder)
+    mmd = objectives.OBJECTIVES["mmd"].measure
+    sweep = work(tmp_path / "sweep", plan(table, objective="mmd"), trials=1)
+    run = runs.open_run(sweep.run_folder(sweep.best))
     held_out = run.split().held_out
     samples = run.flow.sample(jax.random.key(0), (len(held_out),))
     exact = type(held_out)(np.asarray(samples), names=held_out.names)

@@ -1,12 +1,14 @@
 """The page of a sweep, in a real browser too."""
 
 import numpy as np
+import optuna
 import pytest
+from optuna.trial import TrialState
 from tests import tiny
-from tests.report.test_browser import Opened, browser, coloured  # noqa: F401
+from tests.pages.test_browser import Opened, browser, coloured  # noqa: F401
 
 from mflows.pages.sweep import write_sweep
-from mflows.sweeps import Choice, Plan, Range, Sweep, Trial
+from mflows.sweeps import Choice, Plan, Range, Sweep
 
 SEARCH = {
     "learning_rate": Range(1e-4, 1e-1, log=True),
@@ -26,10 +28,16 @@ def made_up(folder, search=SEARCH, count=24) -> Sweep:
             "set.blocks": int(rng.integers(1, 4)),
             "recipe-set.patience": int(rng.integers(5, 31)),
         }
-        state = ("pruned", "diverged", "finished", "finished")[number % 4]
-        value = (np.log10(rate) + 2.5) ** 2 + 0.1 if state == "finished" else None
-        values = {name: drawn[name] for name in search}
-        trials.append(Trial(number, folder / f"{number:04d}", state, values, value, 1.5))
+        finished, diverged = number % 4 > 1, number % 4 == 1
+        trial = optuna.create_trial(
+            state=TrialState.COMPLETE if finished else TrialState.PRUNED,
+            params={name: drawn[name] for name in search},
+            distributions=search,
+            value=(np.log10(rate) + 2.5) ** 2 + 0.1 if finished else None,
+            constraints={"diverged": 1.0} if diverged else None,
+        )
+        trial.number = number
+        trials.append(trial)
     return Sweep(folder, Plan(tiny.config("<gone>.csv"), search), trials)
 
 
@@ -67,7 +75,7 @@ def test_the_page_says_what_was_searched_and_found(tmp_path):
     sweep = made_up(tmp_path)
     text = text_of(sweep)
     assert "Sweep of m-flow on &lt;gone&gt;.csv" in text
-    assert "12 finished" in text
+    assert "12 complete" in text
     assert "0.0001..0.1:log" in text
     assert f"{sweep.best.value:.4g}" in text
     assert "12 of 24 trials have no value" in text

@@ -4,7 +4,7 @@ import pytest
 from tests import tiny
 
 from mflows.sweeps import Choice, Plan, Range
-from mflows.sweeps.pruning import compared
+from mflows.sweeps.objectives import comparable
 
 AF = {"model": "af", "latent_dim": None, "settings": {}}
 RATE = {"learning_rate": Range(1e-4, 1e-2)}
@@ -44,7 +44,7 @@ NOWHERE = {
 def found(changes, search, objective):
     plan = Plan(replace(tiny.config("gone.csv"), **changes), search, objective)
     phases = [config.resolved(2000).phases() for _, config in plan.corners()]
-    return compared(str(plan.objective), phases)
+    return comparable(str(plan.objective), phases)
 
 
 @pytest.mark.parametrize("case", WHERE)

@@ -1,20 +1,20 @@
 """A worker: takes trials and trains them until the sweep has as many as were asked for."""
 
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import jax
 import optuna
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import TrialState
+from rich.console import Console
 
 from mflows import runs
-from mflows.sweeps.board import Board
-from mflows.sweeps.desk import Desk, Task, run_folder
 from mflows.sweeps.objectives import OBJECTIVES
 from mflows.sweeps.plan import Plan, Ready
-from mflows.sweeps.sweep import Sweep, open_sweep
+from mflows.sweeps.study import SharedStudy, Sweep, Task, open_sweep, run_folder
 from mflows.training import TrainingDiverged
 
 _MAPS, _MANY = Path("/proc/self/maps"), 20_000
@@ -45,51 +45,70 @@ def work(folder: str | Path, plan: Plan, *, trials: int, progress: bool = False)
         raise ValueError(f"Expected trials >= 1; got {trials}.")
     folder = Path(folder)
     ready = plan.ready()
-    desk = Desk(folder, ready)
-    board = Board(ready, progress)
-    while (task := desk.take(trials)) is not None:
+    shared = SharedStudy(folder, ready)
+    console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=not progress)
+    if ready.plan.prune and not ready.comparable.epochs:
+        console.print(f"No trial is pruned: {ready.comparable.why}.")
+    while (task := shared.take(trials)) is not None:
         with task.heartbeat:
             try:
-                _attempt(folder, ready, desk, task, board)
+                _attempt(folder, ready, shared.study, task, console)
             except BaseException as error:
                 deaths = 0 if isinstance(error, KeyboardInterrupt) else 1
-                desk.give_back(task, deaths=deaths)
+                shared.give_back(task, deaths=deaths)
                 raise
         _forget_programs()
     return open_sweep(folder)
 
 
-def _attempt(folder: Path, ready: Ready, desk: Desk, task: Task, board: Board) -> None:
-    """Train one trial and tell what came of it."""
+def _attempt(
+    folder: Path, ready: Ready, study: optuna.Study, task: Task, console: Console
+) -> None:
+    """Train one trial, with a line about it, and tell Optuna what came of it."""
     trial, plan = task.trial, ready.plan
-    known = set(desk.study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+    known = set(study.get_trials(deepcopy=False)[trial.number].intermediate_values)
+    head, started, ended = f"trial {task.number}: {told(trial.params)}", time.monotonic(), "stopped"
+    status = console.status(f"{head}  compiling")
 
     def each_epoch(row: dict) -> None:
         if task.heartbeat.lost:
             raise _Lost
-        board.epoch(row)
-        step = ready.compared.step(row) if plan.prune else None
+        where = f"{row['phase']}, epoch {row['epoch']}"
+        status.update(f"{head}  {where}: validation {row['validation']:.4g}")
+        step = ready.comparable.step(row) if plan.prune else None
         if step is None or step in known:  # known from before an interruption
             return
         trial.report(row["validation"], step)
         if trial.should_prune():
             raise optuna.TrialPruned
 
-    with board.trial(task.number, trial.params) as line:
-        try:
-            value = _trained(folder, plan, task, each_epoch)
-            if math.isfinite(value):
-                desk.study.tell(trial, value, skip_if_finished=True)
-                line.ended(f"{plan.objective} {value:.4g}")
-            else:  # infeasible: the sampler learns from it, and it is never the best
-                trial.set_constraint("diverged", 1.0)
-                desk.study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
-                line.ended("diverged")
-        except optuna.TrialPruned:
-            desk.study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
-            line.ended("pruned")
-        except (_Lost, UpdateFinishedTrialError):
-            line.ended("taken over by another worker")
+    try:
+        if console.is_terminal and not console.quiet:
+            status.start()
+        value = _trained(folder, plan, task, each_epoch)
+        if math.isfinite(value):
+            study.tell(trial, value, skip_if_finished=True)
+            ended = f"{plan.objective} {value:.4g}"
+        else:  # infeasible: the sampler learns from it, and it is never the best
+            trial.set_constraint("diverged", 1.0)
+            study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
+            ended = "diverged"
+    except optuna.TrialPruned:
+        study.tell(trial, state=TrialState.PRUNED, skip_if_finished=True)
+        ended = "pruned"
+    except (_Lost, UpdateFinishedTrialError):
+        ended = "taken over by another worker"
+    finally:
+        status.stop()
+        console.print(f"{head}  {ended}  ({time.monotonic() - started:.1f} s)")
+
+
+def told(values: Mapping) -> str:
+    """Values of a trial, as a line."""
+    return ", ".join(
+        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
+        for name, value in values.items()
+    )
 
 
 def _trained(folder: Path, plan: Plan, task: Task, each_epoch: Callable[[dict], None]) -> float:
