@@ -234,4 +234,4 @@ def test_a_worker_that_was_taken_for_dead_leaves_the_trial(table, tmp_path, monk
 
     monkeypatch.setattr(runs, "train", taken_over)
     (trial,) = work(folder, plan(table), trials=1).trials
-    assert trial.state == "failed"
+    assert trial.state == TrialState.FAIL

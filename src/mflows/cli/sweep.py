@@ -46,7 +46,7 @@ def sweep(
         str | None,
         typer.Option(
             help="What to minimise, on held-out rows: distance, log-prob or mmd. [default: "
-            "distance for learned manifolds, log-prob for af, pie and fom]",
+            "distance for learned manifolds, log-prob for others]",
         ),
     ] = None,
     prune: Annotated[

@@ -75,9 +75,7 @@ def pair_figure(x: np.ndarray, samples: np.ndarray, names: list[str]) -> Figure 
         share = "Less than 0.1%" if lost < 0.001 else f"{lost:.1%}"
         caption += f" Axes span the data; {share} of the samples lie outside."
     width = 150 + 95 * len(columns) if len(columns) > 3 else 0
-    return Figure(
-        "Data and model samples", caption, [Variant(drawing)], wide=True, min_width=width
-    )
+    return Figure("Data and model samples", caption, [Variant(drawing)], wide=True, min_width=width)
 
 
 def _panels(names: list[str], ranges: list[Range]) -> go.Figure:

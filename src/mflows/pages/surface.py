@@ -89,7 +89,8 @@ def _variant(view: View, points: np.ndarray, frame: dict[str, Any], colours: Ran
         hovermode="closest",
     )
     drawing.update_annotations(font={"size": 13, "weight": 600})
-    narrow: dict[str, Any] = {"height": 480, "coloraxis.colorbar.len": 0.9, "legend.y": 1.0}
+    narrow: dict[str, Any] = {"height": 480, "coloraxis.colorbar.len": 0.9}
+    narrow |= {"legend.y": 1.03, "margin.t": 64}
     if flat:
         drawing.update_xaxes(**frame["xaxis"])
         drawing.update_yaxes(**frame["yaxis"])

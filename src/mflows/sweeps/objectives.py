@@ -5,7 +5,7 @@ logarithm rises without limit as the manifold shrinks or leaves the data, so it 
 trials with different manifolds are compared; neither does a reconstruction error when their
 dimensions differ, since every dimension more lowers it. Hence
 
-    log-prob   only where all trials have one space: af and pie (all of R^D), fom (prescribed)
+    log-prob   only where all trials have one space: all of R^D, or a prescribed manifold
     distance   only where all trials have one dimension
     mmd        everywhere: it compares samples with held-out points and asks for no density
 
@@ -29,6 +29,7 @@ from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from mflows.data import Data
 from mflows.metrics import mmd, reconstruction_error
 from mflows.runs import Run
+from mflows.systems import system
 from mflows.training import Alternate, Phase
 from mflows.training.objectives.adversarial import Adversarial
 from mflows.training.objectives.denoising import NoisyLikelihood
@@ -38,9 +39,6 @@ from mflows.training.objectives.likelihood import (
     Reconstruction,
 )
 from mflows.training.objectives.transport import SinkhornDivergence
-
-NO_MANIFOLD_TO_LEARN = ("af", "pie", "fom")
-"""Models whose densities are all with respect to one volume, whatever their weights."""
 
 STARTUP = 5
 """Trials that have to finish before any is pruned."""
@@ -110,7 +108,7 @@ OBJECTIVES = {
 
 def objective_of(model: str) -> str:
     """The objective of a sweep over a model where none is asked for."""
-    return "log-prob" if model in NO_MANIFOLD_TO_LEARN else "distance"
+    return "distance" if system(model).manifold == "learned" else "log-prob"
 
 
 def check_objective(name: str, model: str, searched: set[str]) -> None:
@@ -121,8 +119,8 @@ def check_objective(name: str, model: str, searched: set[str]) -> None:
     """
     if name not in OBJECTIVES:
         raise ValueError(f"Expected an objective out of {', '.join(OBJECTIVES)}; got {name!r}.")
-    fixed = model in NO_MANIFOLD_TO_LEARN
-    if name == "log-prob" and not fixed:
+    manifold = system(model).manifold
+    if name == "log-prob" and manifold == "learned":
         raise ValueError(
             f"Expected distance or mmd as the objective of {model!r}; got 'log-prob': every trial "
             "learns a manifold of its own, and densities on different manifolds cannot be compared."
@@ -132,7 +130,7 @@ def check_objective(name: str, model: str, searched: set[str]) -> None:
             "Expected mmd as the objective where set.manifold is searched; got 'log-prob': "
             "densities on different manifolds cannot be compared."
         )
-    if name == "distance" and model in ("af", "pie"):
+    if name == "distance" and manifold == "none":
         raise ValueError(
             f"Expected log-prob or mmd as the objective of {model!r}; got 'distance', which is 0: "
             "its density is on all of space."

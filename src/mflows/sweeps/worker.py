@@ -61,9 +61,7 @@ def work(folder: str | Path, plan: Plan, *, trials: int, progress: bool = False)
     return open_sweep(folder)
 
 
-def _attempt(
-    folder: Path, ready: Ready, study: optuna.Study, task: Task, console: Console
-) -> None:
+def _attempt(folder: Path, ready: Ready, study: optuna.Study, task: Task, console: Console) -> None:
     """Train one trial, with a line about it, and tell Optuna what came of it."""
     trial, plan = task.trial, ready.plan
     known = set(study.get_trials(deepcopy=False)[trial.number].intermediate_values)
