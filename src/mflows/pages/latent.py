@@ -71,6 +71,11 @@ def _scatter(x, y, colour: np.ndarray | None, x_title: str, y_title: str) -> Var
     dots = go.Scatter(
         mode="markers", x=x, y=y, marker=marker, hovertemplate=hover + "<extra></extra>"
     )
-    axes = {"xaxis": {"title": x_title}, "yaxis": {"title": y_title}}
-    drawing = plot([dots], **axes, coloraxis=scale, margin=NO_LEGEND)
+    drawing = plot(
+        [dots],
+        xaxis={"title": x_title},
+        yaxis={"title": y_title},
+        coloraxis=scale,
+        margin=NO_LEGEND,
+    )
     return Variant(drawing, f"{x_title}, {y_title}")

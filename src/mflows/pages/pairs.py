@@ -82,8 +82,9 @@ def _panels(names: list[str], ranges: list[Range]) -> go.Figure:
     """The lower triangle of a square of panels."""
     k = len(names)
     places = [[{} if j <= i else None for j in range(k)] for i in range(k)]
-    gaps = {"horizontal_spacing": GAP, "vertical_spacing": GAP}
-    drawing = make_subplots(k, k, specs=places, shared_xaxes=True, **gaps)
+    drawing = make_subplots(
+        k, k, specs=places, shared_xaxes=True, horizontal_spacing=GAP, vertical_spacing=GAP
+    )
     margin = {"l": 64, "r": 12, "t": 40, "b": 56}
     height = {1: HEIGHT, 2: 520}.get(k, 150 * k + 90)
     drawing.update_layout(height=height, margin=margin, legend={"itemsizing": "constant"})
