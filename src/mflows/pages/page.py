@@ -106,9 +106,9 @@ def _figure(index: int, figure: Figure) -> str:
     if len(figure.variants) > 1:
         options = "".join(f"<option>{escape(v.label)}</option>" for v in figure.variants)
         menu = f'<label>{escape(figure.menu)} <select id="menu-{index}">{options}</select></label>'
-    size = f"min-height:{figure.variants[0].plot.layout["height"]}px" + (
-        f";min-width:{figure.min_width}px" if figure.min_width else ""
-    )
+    size = f"min-height:{figure.variants[0].plot.layout['height']}px"
+    if figure.min_width:
+        size += f";min-width:{figure.min_width}px"
     title = escape(figure.title)
     return (
         f"<figure{' class=wide' if figure.wide else ''}>"
