@@ -5,6 +5,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import equinox as eqx
 import jax
@@ -94,12 +95,13 @@ def test_a_name_with_settings_and_recipe():
             systems.parse(text)
 
 
-def test_a_system_of_one_s_own(monkeypatch):
-    monkeypatch.setattr(systems, "SYSTEMS", dict(systems.SYSTEMS))
+@patch.dict(systems.SYSTEMS)
+@patch.dict(systems.RECIPES)
+def test_a_system_of_one_s_own():
     mine = replace(systems.SYSTEMS["m-flow"], name="mine", recipes=("slow",))
     with pytest.raises(ValueError, match="Expected a recipe out of .*; got 'slow'"):
         systems.register(mine)
-    monkeypatch.setitem(systems.RECIPES, "slow", mf.recipes.simultaneous)
+    systems.RECIPES["slow"] = mf.recipes.simultaneous
     systems.register(mine)
     assert systems.parse("mine:slow").system.build is mf.models.m_flow
     with pytest.raises(ValueError, match="settings of the recipe 'slow' to be none; got 'weight'"):
