@@ -5,7 +5,7 @@ import pytest
 from tests import tiny
 
 from mflows import runs, sweeps
-from mflows.cli.search import searched
+from mflows.cli.options import searched
 from mflows.cli.sweep import fit_command
 from mflows.sweeps import Choice, Range
 from mflows.training import TrainingDiverged

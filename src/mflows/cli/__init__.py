@@ -5,10 +5,10 @@ Commands are thin and import what they need when they run, so that ``--help`` an
 
 import typer
 
-from mflows.cli.compiled import keep_compiled
 from mflows.cli.errors import OneLineErrors
 from mflows.cli.experiment import experiment
 from mflows.cli.fit import fit
+from mflows.cli.jax_setup import keep_compiled
 from mflows.cli.project import project
 from mflows.cli.report import report
 from mflows.cli.sample import sample

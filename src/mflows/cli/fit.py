@@ -11,7 +11,7 @@ import typer
 
 from mflows.cli import options
 from mflows.cli.distributed import join, together
-from mflows.cli.precision import use
+from mflows.cli.jax_setup import use
 from mflows.systems import system
 
 

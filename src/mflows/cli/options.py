@@ -1,6 +1,6 @@
 """Options and arguments that several commands share, and how their values are read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -142,3 +142,35 @@ def literal(text: str) -> Any:
         except ValueError:
             pass
     return text
+
+
+def searched(given: Sequence[str]) -> dict:
+    """Read ``NAME=a..b``, ``NAME=a..b:log`` or ``NAME=a|b|c``: names and where to search them."""
+    from mflows.sweeps import Choice
+
+    found: dict = {}
+    for text in given:
+        name, equals, space = (piece.strip() for piece in text.partition("="))
+        name = name.replace("-", "_") if "." not in name else name  # learning-rate, as in options
+        if not (name and equals and space):
+            raise ValueError(f"Expected --search as NAME=a..b or NAME=a|b|c; got {text!r}.")
+        if name in found:
+            raise ValueError(f"Expected every name in --search once; got {name!r} twice.")
+        if "|" in space:
+            found[name] = Choice(tuple(literal(value.strip()) for value in space.split("|")))
+        else:
+            found[name] = _range(text, space)
+    return found
+
+
+def _range(text: str, space: str):
+    from mflows.sweeps import Range
+
+    ends, colon, scale = space.partition(":")
+    low, dots, high = (literal(end.strip()) for end in ends.partition(".."))
+    numbers = type(low) in (int, float) and type(high) in (int, float)
+    if not (dots and numbers) or (colon and scale.strip() != "log"):
+        raise ValueError(
+            f"Expected --search as NAME=a..b, NAME=a..b:log or NAME=a|b|c; got {text!r}."
+        )
+    return Range(low, high, log=bool(colon))

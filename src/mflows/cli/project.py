@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
+from mflows.cli.jax_setup import open_run
 from mflows.cli.options import Output, RunFolder, Table
-from mflows.cli.precision import open_run
 from mflows.cli.tracked import tracked
 
 

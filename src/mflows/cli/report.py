@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
+from mflows.cli.jax_setup import open_run
 from mflows.cli.options import RunFolder
-from mflows.cli.precision import open_run
 
 
 def report(

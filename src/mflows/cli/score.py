@@ -2,8 +2,8 @@
 
 import warnings
 
+from mflows.cli.jax_setup import open_run
 from mflows.cli.options import Output, RunFolder, Table
-from mflows.cli.precision import open_run
 from mflows.cli.tracked import tracked
 
 

@@ -9,8 +9,7 @@ from typing import Annotated
 import typer
 
 from mflows.cli import options
-from mflows.cli.precision import use
-from mflows.cli.search import searched
+from mflows.cli.jax_setup import use
 
 _SHOWN = 5
 
@@ -97,7 +96,7 @@ def sweep(
         from mflows import sweeps
 
         config = options.config(context.params)
-        plan = sweeps.Plan(config, searched(search or ()), objective, prune, storage)
+        plan = sweeps.Plan(config, options.searched(search or ()), objective, prune, storage)
     else:
         _only(context, "out", "trials")
         from mflows import sweeps
