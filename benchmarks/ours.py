@@ -11,14 +11,7 @@ from timing import Call
 from mflows.flow import Flow
 from mflows.models import ambient_flow, m_flow
 from mflows.training import Batch, Phase
-from mflows.training.epoch import (
-    decay,
-    initial_state,
-    optimizer,
-    players,
-    run_epoch,
-    trainable,
-)
+from mflows.training.epoch import begin, optimizer, trainable
 from mflows.training.rows import InMemory
 
 
@@ -66,13 +59,10 @@ def training(
 ) -> Call:
     """``steps`` training steps on the points ``x``, as ``fit`` does them, less what it prints."""
     phase = Phase(objective, trains, epochs=1000, batch_size=batch_size)
-    parameters, frozen = players(jr.key(0), flow, phase)
-    state, rows = initial_state(parameters, phase), InMemory(Batch(x[: steps * batch_size], None))
+    loop, state = begin(jr.key(2), flow, phase, InMemory(Batch(x[: steps * batch_size], None)))
 
     def call():
-        jax.block_until_ready(
-            run_epoch(state, frozen, phase, 1000 * steps, rows, None, jr.key(2), 0)[1].train
-        )
+        jax.block_until_ready(loop.epoch(state, 0)[1].train)
 
     return Call(call, steps)
 
@@ -82,15 +72,12 @@ def one_step(
 ) -> tuple[Callable[..., object], tuple[object, ...]]:
     """A single training step as a function and its arguments, for counting what it does."""
     phase = Phase(objective, trains, epochs=1000, batch_size=len(x))
-    parameters, frozen = players(jr.key(0), flow, phase)
-    moments, rate = initial_state(parameters, phase).optimizer, decay(phase, 1000)
+    loop, state = begin(jr.key(0), flow, phase, InMemory(Batch(x, None)))
 
-    def loss(parameters, frozen, x, key):
-        return phase.objective(eqx.combine(parameters, frozen).flow, Batch(x, None), key)
+    def step(state, fixed, x, key):
+        gradient = jax.grad(fixed.loss)(state.parameters, Batch(x, None), key)
+        update = optimizer(fixed.phase, fixed.rate).update
+        updates, moments = update(gradient, state.optimizer, state.parameters)
+        return eqx.apply_updates(state.parameters, updates), moments
 
-    def step(parameters, frozen, moments, x, key):
-        gradient = jax.grad(loss)(parameters, frozen, x, key)
-        updates, moments = optimizer(phase, rate).update(gradient, moments, parameters)
-        return eqx.apply_updates(parameters, updates), moments
-
-    return step, (parameters, frozen, moments, x, jr.key(1))
+    return step, (state, loop.fixed, x, jr.key(1))

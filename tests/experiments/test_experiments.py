@@ -19,7 +19,7 @@ from mflows.experiments.jobs import run_jobs
 from mflows.latents import SphereFlow
 from mflows.simulators import PolynomialSurface
 from mflows.simulators.rolled import SHAPES
-from mflows.training import start
+from mflows.training import starts
 
 
 def test_every_experiment_has_a_runner():
@@ -68,7 +68,7 @@ def test_digits(tmp_path):
 
 def test_rolled_shapes(tmp_path, monkeypatch, capsys):
     for name, value in (("SHORT", 20), ("LONG", 20), ("CANDIDATES", 1), ("WIDE", 8)):
-        monkeypatch.setattr(start, name, value)
+        monkeypatch.setattr(starts, name, value)
     assert list(rolled_shapes.SHAPES) == ["swiss-roll", "s-curve", "spiral"]
     monkeypatch.setattr(rolled_shapes, "SHAPES", {"spiral": SHAPES["spiral"]})  # compiles fastest
     with pytest.warns(UserWarning, match="may be torn"):

@@ -21,7 +21,7 @@ import mflows as mf
 from mflows.training import Alternate, LatentNegativeLogLikelihood, NegativeLogLikelihood, Phase
 from mflows.training import rows
 from mflows.training.devices import Devices
-from mflows.training.epoch import _run_block, decay, initial_state, players
+from mflows.training.epoch import Fixed, _run_block, initial_state, players
 from mflows.training.phases import Batch
 from tests.training.small import Contest, Noisy, line_flow, losses, moving, points
 
@@ -55,8 +55,8 @@ shared = Devices(tuple(jax.devices()))
 state, frozen, block = shared.replicated(
     (initial_state(parameters, phase), frozen, Batch(jnp.asarray(points(1.0, 160)), None))
 )
-order, keys, rate = jnp.arange(160), jr.split(jr.key(1), 10), decay(phase, 10)
-lowered = _run_block.lower(state, frozen, phase, rate, block, order, keys, shared)
+order, keys, fixed = jnp.arange(160), jr.split(jr.key(1), 10), Fixed(phase, frozen, 10, shared)
+lowered = _run_block.lower(state, fixed, block, order, keys)
 found["program"] = lowered.compile().compiled.as_text()
 print(json.dumps(found))
 """

@@ -285,10 +285,10 @@ def test_a_batch_larger_than_the_data_is_all_of_them():
 def test_the_validation_loss_is_the_mean_over_points_in_equal_blocks(count, used):
     batch = Batch(jnp.asarray(np.random.default_rng(0).normal(size=(count, 2))), None)
 
-    def loss(batch, key):
+    def loss(batch):
         return jnp.mean(batch.x**2)
 
-    found = _mean_loss(loss, batch, jr.key(0))
+    found = _mean_loss(loss, batch)
     np.testing.assert_allclose(found, jnp.mean(batch.x[:used] ** 2), rtol=1e-12)
 
 

@@ -20,7 +20,7 @@ from mflows.training import Batch, LatentScandal, Phase
 from mflows.training.checkpoint import checkpoint_path
 from mflows.training.objectives.likelihood import ReconstructionAndLikelihood
 
-visiting = importlib.import_module("mflows.training.visit")
+fitting = importlib.import_module("mflows.training.fit")
 
 
 def small_flow() -> mf.Flow:
@@ -131,14 +131,14 @@ def test_a_phase_that_started_from_another_flow_resumes(arc, tmp_path, monkeypat
         return mf.fit(jr.key(2), flow, arc, [phase], folder=folder, resume=resume, progress=False)
 
     whole = run(None)
-    genuine = visiting.write_checkpoint
+    genuine = fitting.write_checkpoint
 
     def write_and_stop(*arguments):
         genuine(*arguments)
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(visiting, "write_checkpoint", write_and_stop)
+        patch.setattr(fitting, "write_checkpoint", write_and_stop)
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path)
     assert checkpoint_path(tmp_path).is_file()

@@ -21,7 +21,7 @@ from mflows.training import (
 )
 from mflows.training.checkpoint import checkpoint_path
 
-visiting = importlib.import_module("mflows.training.visit")
+fitting = importlib.import_module("mflows.training.fit")
 
 
 class Killed(BaseException):
@@ -62,7 +62,7 @@ def killed(monkeypatch):
     """Run until a number of checkpoints have been written, then vanish."""
 
     def run_and_kill(folder, checkpoints: int, **settings):
-        genuine, written = visiting.write_checkpoint, []
+        genuine, written = fitting.write_checkpoint, []
 
         def write(*arguments):
             genuine(*arguments)
@@ -71,7 +71,7 @@ def killed(monkeypatch):
                 raise Killed
 
         with monkeypatch.context() as patch:
-            patch.setattr(visiting, "write_checkpoint", write)
+            patch.setattr(fitting, "write_checkpoint", write)
             with pytest.raises(Killed):
                 run(folder, **settings)
 
@@ -106,7 +106,7 @@ def test_resuming_after_any_epoch_gives_the_same_numbers(uninterrupted, killed, 
 
 def test_resuming_after_any_block_of_a_stream(killed, tmp_path, monkeypatch):
     monkeypatch.setattr(rows, "NUMBERS", 100)
-    monkeypatch.setattr(visiting, "SAVE_SECONDS", -1.0)
+    monkeypatch.setattr(fitting, "SAVE_SECONDS", -1.0)
     np.save(tmp_path / "t.npy", points(1.0, 120))
     settings = {"batch_size": 10, "learning_rate": 0.05}
     phases = [

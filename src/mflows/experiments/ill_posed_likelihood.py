@@ -24,7 +24,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -40,7 +39,7 @@ from mflows.models import m_flow
 from mflows.runs import commit
 from mflows.simulators import GaussianSphere
 from mflows.training import Batch, Phase, recipes
-from mflows.training.epoch import initial_state, players, run_epoch
+from mflows.training.epoch import begin
 from mflows.training.rows import InMemory
 
 POINTS, TEST, EPOCHS = 10_000, 2_000, 24
@@ -134,12 +133,10 @@ def _epochs(key, flow: Flow, batch: Batch, phases: list[Phase]):
             flow = phase.start(phase_key, flow, batch)
         prepare = getattr(phase.objective, "prepare", None)
         rows = InMemory(batch if prepare is None else prepare(flow, batch))
-        steps = phase.epochs * (len(batch.x) // phase.batch_size)
-        parameters, frozen = players(phase_key, flow, phase)
-        state = initial_state(parameters, phase)
+        loop, state = begin(phase_key, flow, phase, rows)
         for epoch in range(phase.epochs):
-            state, _ = run_epoch(state, frozen, phase, steps, rows, None, phase_key, epoch)
-            flow = eqx.combine(state.parameters.flow, frozen.flow)
+            state, _ = loop.epoch(state, epoch)
+            flow = loop.flow(state.parameters)
             yield flow
 
 

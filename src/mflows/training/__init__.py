@@ -1,7 +1,7 @@
 """Training: phases, objectives, recipes and ``fit``."""
 
 from mflows.training import recipes
-from mflows.training.fit import Fitted, fit
+from mflows.training.fit import Fitted, TrainingDiverged, fit
 from mflows.training.objectives.denoising import deflated_log_prob
 from mflows.training.objectives.likelihood import (
     LatentNegativeLogLikelihood,
@@ -12,7 +12,6 @@ from mflows.training.objectives.likelihood import (
 from mflows.training.objectives.scandal import LatentScandal, Scandal
 from mflows.training.objectives.transport import SinkhornDivergence
 from mflows.training.phases import Alternate, Batch, Phase
-from mflows.training.visit import TrainingDiverged
 
 __all__ = [
     "Alternate",

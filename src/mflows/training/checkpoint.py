@@ -2,37 +2,68 @@
 
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 import safetensors
 import safetensors.numpy
-from jaxtyping import PyTree
 
 from mflows.data import write_atomically
+from mflows.flow import Flow
 from mflows.saving import LoadError, arrays, fill
+from mflows.training.epoch import State
 
 FORMAT = "2"
+_NAMES = {
+    "group": "group",
+    "visit": "turn",
+    "epochs": "epochs",
+    "history": "history",
+    "losses": "losses",
+}
+"""Attributes of a position by their names in the file."""
 
 
-class Checkpoint(NamedTuple):
+@dataclass
+class Position:
     """Where training stands.
 
     Attributes:
+        flow: The flow at the start of the turn.
+        states: The states of the group's phases.
         group: Index of the phase, or group of alternating phases, in the recipe.
-        visit: Index of the phase within the group, counted over rounds.
-        epochs: Epochs of this visit already done.
-        arrays: The flow at the start of the visit, and the states of the group's phases.
+        turn: Index of the phase within the group, counted over rounds.
+        epochs: Epochs of this turn already done.
         history: The rows of all epochs so far.
         losses: Losses of the blocks that have been trained on of the epoch begun.
     """
 
-    group: int
-    visit: int
-    epochs: int
-    arrays: PyTree
-    history: list[dict]
+    flow: Flow
+    states: list[State] = field(default_factory=list)
+    group: int = 0
+    turn: int = 0
+    epochs: int = 0
+    history: list[dict] = field(default_factory=list)
     losses: Sequence[float] = ()
+
+    @property
+    def begun(self) -> bool:
+        """Whether training stands within a turn."""
+        return self.epochs > 0 or len(self.losses) > 0
+
+    @property
+    def round(self) -> int:
+        """The round of a group of alternating phases, from 0."""
+        return self.turn // len(self.states)
+
+    @property
+    def state(self) -> State:
+        """The state of the phase whose turn it is."""
+        return self.states[self.turn % len(self.states)]
+
+    @state.setter
+    def state(self, state: State) -> None:
+        self.states[self.turn % len(self.states)] = state
 
 
 def checkpoint_path(folder: Path) -> Path:
@@ -40,24 +71,25 @@ def checkpoint_path(folder: Path) -> Path:
     return folder / "checkpoints" / "latest.safetensors"
 
 
-def write_checkpoint(folder: Path, checkpoint: Checkpoint) -> None:
+def write_checkpoint(folder: Path, at: Position) -> None:
     """Replace the latest checkpoint in ``folder``."""
-    flow, _ = checkpoint.arrays
-    position = {name: value for name, value in checkpoint._asdict().items() if name != "arrays"}
-    metadata = {"format": FORMAT, "built": json.dumps(flow.built), "at": json.dumps(position)}
+    position = {name: getattr(at, attribute) for name, attribute in _NAMES.items()}
+    metadata = {"format": FORMAT, "built": json.dumps(at.flow.built), "at": json.dumps(position)}
     path = checkpoint_path(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, safetensors.numpy.save(arrays(checkpoint.arrays), metadata))
+    write_atomically(path, safetensors.numpy.save(arrays((at.flow, at.states)), metadata))
 
 
 def read_checkpoint(
-    folder: Path, skeleton: Callable[[tuple[str, str] | None, int], PyTree]
-) -> Checkpoint | None:
+    folder: Path,
+    skeleton: Callable[[tuple[str, str] | None, int], tuple[Flow, list[State]]],
+) -> Position | None:
     """The latest checkpoint in ``folder``, ``None`` if there is none.
 
     Args:
         folder: The run folder.
-        skeleton: Makes the PyTree to fill, given how the flow was built and the group's index.
+        skeleton: Makes the flow and states to fill, given how the flow was built and the group's
+            index.
 
     Raises:
         LoadError: If the file is damaged or belongs to another flow or recipe.
@@ -78,6 +110,7 @@ def read_checkpoint(
             f"Expected a checkpoint of format {FORMAT} in {path}; got {metadata.get('format')}. "
             "Go on with the version of mflows that wrote it, or remove it to start over."
         )
-    at, built = json.loads(metadata["at"]), json.loads(metadata["built"])
-    filled = fill(skeleton(built and tuple(built), at["group"]), values, path)
-    return Checkpoint(arrays=filled, **at)
+    position, built = json.loads(metadata["at"]), json.loads(metadata["built"])
+    empty = skeleton(built and tuple(built), position["group"])
+    kept = {attribute: position[name] for name, attribute in _NAMES.items()}
+    return Position(*fill(empty, values, path), **kept)

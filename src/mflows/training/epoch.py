@@ -1,12 +1,18 @@
 """The compiled inner loop: a block of rows is one call, its steps one scan on the device.
 
 Everything a phase carries from epoch to epoch is a value in ``State``; the best parameters so far
-are kept as values too, so restoring them cannot alias the live ones.
+are kept as values too, so restoring them cannot alias the live ones. What its steps leave as it is
+stands in ``Fixed``. A ``Loop`` takes both over the data:
+
+    loop, state = begin(key, flow, phase, rows)
+    for epoch in range(phase.epochs):
+        state, losses = loop.epoch(state, epoch)
+    flow = loop.flow(state.best)
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import replace
-from functools import partial
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import equinox as eqx
@@ -23,7 +29,7 @@ from mflows.training.devices import Devices
 from mflows.training.phases import Phase
 from mflows.training.rows import Block, Rows
 
-ONE_DEVICE = Devices()
+_POINTS_JUDGED_AT_ONCE = 1000
 
 
 class Players(NamedTuple):
@@ -58,6 +64,126 @@ class Losses(NamedTuple):
 
     train: Array
     validation: Array
+
+
+class Fixed(eqx.Module):
+    """What the steps of a phase leave as it is.
+
+    Args:
+        phase: The phase.
+        frozen: What does not train.
+        steps: Steps over which the learning rate decays.
+        devices: What shares the points of every batch; ``frozen`` is on all of them.
+    """
+
+    frozen: Players
+    rate: CosineDecay
+    phase: Phase = eqx.field(static=True)
+    devices: Devices = eqx.field(static=True)
+
+    def __init__(self, phase: Phase, frozen: Players, steps: int, devices: Devices | None = None):
+        self.frozen = frozen
+        self.rate = decay(phase, steps)
+        self.phase = _as_compiled(phase)
+        self.devices = devices or Devices()
+
+    @property
+    def validates(self) -> bool:
+        """Whether the objective judges epochs by another number than its loss."""
+        return hasattr(self.phase.objective, "validate")
+
+    def loss(self, parameters: Players, batch: Block, key: PRNGKeyArray) -> Scalar:
+        """The loss as a function of what trains."""
+        flow, opponent = eqx.combine(parameters, self.frozen)
+        against = () if opponent is None else (opponent,)
+        return self.phase.objective(flow, batch, key, *against)
+
+    def validation_loss(self, parameters: Players, batch: Block, key: PRNGKeyArray) -> Scalar:
+        """What epochs are judged by."""
+        if not self.validates:
+            return self.loss(parameters, batch, key)
+        flow = eqx.combine(parameters.flow, self.frozen.flow)
+        return self.phase.objective.validate(flow, batch, key)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """The epochs of one phase; they count from 0.
+
+    Args:
+        fixed: What does not change.
+        rows: The training data, on all devices, as ``held_out`` and every state.
+        held_out: What epochs are judged by, ``None`` for the training data.
+        key: Key of the order of points and of what the objective draws.
+    """
+
+    fixed: Fixed
+    rows: Rows
+    held_out: Block | None
+    key: PRNGKeyArray
+
+    def epoch(self, state: State, epoch: int) -> tuple[State, Losses]:
+        """One pass over the training data, then the validation loss."""
+        [(state, losses)] = deque(self.blocks(state, epoch), maxlen=1)  # after the last one
+        return self.judge(state, epoch, losses)
+
+    def blocks(
+        self, state: State, epoch: int, done: Sequence[float] = ()
+    ) -> Iterator[tuple[State, list[float]]]:
+        """Train on the blocks of an epoch; after each, the state and the losses of all so far.
+
+        Args:
+            state: What the phase carries.
+            epoch: Number of the epoch.
+            done: Losses of the blocks on which ``state`` has been trained already.
+        """
+        keys = self._keys(epoch)
+        losses = list(done)
+        left = zip(self.rows.epoch(keys[0], len(done)), keys[len(done) :], strict=True)
+        for block, key in left:
+            rng, points = generator(key), block.x.shape[0]
+            order = jnp.asarray(rng.permutation(points))
+            step_keys = drawn_keys(rng, key, points // self.fixed.phase.batch_size)
+            state, loss = _run_block(state, self.fixed, block, order, step_keys)
+            losses.append(float(loss))  # waits, so that no more than two blocks are in memory
+            yield state, losses
+
+    def judge(self, state: State, epoch: int, losses: Sequence[float]) -> tuple[State, Losses]:
+        """The losses of an epoch, given those of its blocks; the best parameters are kept."""
+        train_loss = jnp.mean(jnp.asarray(losses, dtype=float))
+        stands_in = self.held_out is None and self.fixed.validates
+        judged = self.rows.sample if stands_in else self.held_out
+        return _judge(state, self.fixed, judged, train_loss, self._keys(epoch)[0])
+
+    def flow(self, parameters: Players) -> Flow:
+        """The flow with these parameters, live or best."""
+        return eqx.combine(parameters, self.fixed.frozen).flow
+
+    def _keys(self, epoch: int) -> list[PRNGKeyArray]:
+        blocks = self.rows.blocks
+        return [jr.fold_in(self.key, epoch * blocks + block) for block in range(blocks)]
+
+
+def begin(
+    key: PRNGKeyArray, flow: Flow, phase: Phase, rows: Rows, steps: int | None = None
+) -> tuple[Loop, State]:
+    """A phase by itself, on one device and without held-out points, before its first step.
+
+    Args:
+        key: Key of the phase.
+        flow: The flow to start from.
+        phase: The phase.
+        rows: The training data, as the objective prepared them.
+        steps: Steps over which the learning rate decays; those of all epochs by default.
+    """
+    parameters, frozen = players(key, flow, phase)
+    fixed = Fixed(phase, frozen, steps_of(phase, rows) if steps is None else steps)
+    return Loop(fixed, rows, None, key), initial_state(parameters, phase)
+
+
+def steps_of(phase: Phase, rows: Rows) -> int:
+    """Steps of all epochs of a phase."""
+    return phase.epochs * rows.blocks * (rows.points // phase.batch_size)
 
 
 def trainable(flow: Flow, trains: tuple[str, ...]) -> tuple[PyTree, PyTree]:
@@ -112,52 +238,6 @@ def _moments(parameters: Players, phase: Phase) -> PyTree:
     return optimizer(phase, decay(phase, 1)).init(parameters)
 
 
-def run_epoch(
-    state: State,
-    frozen: Players,
-    phase: Phase,
-    total_steps: int,
-    rows: Rows,
-    validation: Block | None,
-    key: PRNGKeyArray,
-    epoch: int,
-    *,
-    devices: Devices = ONE_DEVICE,
-    done: Sequence[float] = (),
-    after_block: Callable[[State, list[float]], None] | None = None,
-) -> tuple[State, Losses]:
-    """One pass over the training data, then the validation loss.
-
-    Args:
-        state: What the phase carries.
-        frozen: What does not train.
-        phase: The phase.
-        total_steps: Steps of all its epochs, over which the learning rate decays.
-        rows: The training data.
-        validation: What is held out.
-        key: Key of the phase.
-        epoch: Number of the epoch, from 0.
-        devices: What shares the points; ``state``, ``frozen``, ``rows`` and ``validation`` are on
-            all of them.
-        done: Losses of the epoch's blocks on which ``state`` has been trained already.
-        after_block: Told the state and the losses of the blocks so far, after every block.
-    """
-    keys = [jr.fold_in(key, epoch * rows.blocks + block) for block in range(rows.blocks)]
-    rate, phase = decay(phase, total_steps), _as_compiled(phase)
-    losses = list(done)
-    for block, block_key in zip(rows.epoch(keys[0], len(done)), keys[len(done) :], strict=True):
-        rng, points = generator(block_key), block.x.shape[0]
-        order = jnp.asarray(rng.permutation(points))
-        step_keys = drawn_keys(rng, block_key, points // phase.batch_size)
-        state, loss = _run_block(state, frozen, phase, rate, block, order, step_keys, devices)
-        losses.append(float(loss))  # waits, so that no more than two blocks are in memory
-        if after_block is not None:
-            after_block(state, losses)
-    train_loss = jnp.mean(jnp.asarray(losses, dtype=float))
-    judged = rows.sample if validation is None and _validates(phase) else validation
-    return _judge(state, frozen, phase, judged, train_loss, keys[0], devices)
-
-
 def _as_compiled(phase: Phase) -> Phase:
     """The phase less what its compiled steps do not depend on."""
     return replace(
@@ -165,34 +245,23 @@ def _as_compiled(phase: Phase) -> Phase:
     )
 
 
-def _validates(phase: Phase) -> bool:
-    return hasattr(phase.objective, "validate")
-
-
 @eqx.filter_jit
 def _run_block(
-    state: State,
-    frozen: Players,
-    phase: Phase,
-    rate: CosineDecay,
-    block: Block,
-    order: Array,
-    keys: PRNGKeyArray,
-    devices: Devices,
+    state: State, fixed: Fixed, block: Block, order: Array, keys: PRNGKeyArray
 ) -> tuple[State, Scalar]:
     """Steps through the batches of a block, in the given order; their mean loss."""
-    update = optimizer(phase, rate).update
-    loss = _loss(frozen, phase)
+    devices = fixed.devices
+    update = optimizer(fixed.phase, fixed.rate).update
 
     def step(carry, inputs):
         parameters, moments = carry
         batch, key = inputs
-        value, gradient = jax.value_and_grad(loss)(parameters, devices.spread(batch), key)
+        value, gradient = jax.value_and_grad(fixed.loss)(parameters, devices.spread(batch), key)
         gradient = gradient._replace(opponent=jax.tree.map(jnp.negative, gradient.opponent))
         updates, moments = update(gradient, moments, parameters)
         return (eqx.apply_updates(parameters, updates), moments), value
 
-    batches = _batches(block, phase.batch_size, order)
+    batches = _batches(block, fixed.phase.batch_size, order)
     (parameters, moments), values = jax.lax.scan(
         step, (state.parameters, state.optimizer), (batches, keys)
     )
@@ -202,25 +271,18 @@ def _run_block(
 
 @eqx.filter_jit
 def _judge(
-    state: State,
-    frozen: Players,
-    phase: Phase,
-    judged: Block | None,
-    train_loss: Scalar,
-    key: PRNGKeyArray,
-    devices: Devices,
+    state: State, fixed: Fixed, judged: Block | None, train_loss: Scalar, key: PRNGKeyArray
 ) -> tuple[State, Losses]:
     """The validation loss, and the parameters kept if they are the best so far."""
-    parameters = state.parameters
+    parameters, devices = state.parameters, fixed.devices
     validation_key, _ = jr.split(key)
     if judged is None:
         validation_loss = train_loss
-    elif _validates(phase):
-        validate = partial(phase.objective.validate, eqx.combine(parameters.flow, frozen.flow))
-        validation_loss = _mean_loss(validate, judged, validation_key, devices)
     else:
-        loss = partial(_loss(frozen, phase), parameters)
-        validation_loss = _mean_loss(loss, judged, validation_key, devices)
+        validation_loss = _mean_loss(
+            lambda batch: fixed.validation_loss(parameters, devices.spread(batch), validation_key),
+            judged,
+        )
     # The last steps may have ruined what no loss has seen yet.
     finite = [jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(parameters)]
     validation_loss = jnp.where(jnp.stack(finite).all(), validation_loss, jnp.nan)
@@ -231,26 +293,15 @@ def _judge(
     return devices.gathered((state, Losses(train_loss, validation_loss)))
 
 
-def _loss(frozen: Players, phase: Phase):
-    """The phase's loss as a function of what it trains."""
-
-    def loss(parameters: Players, batch: Block, key: PRNGKeyArray) -> Scalar:
-        flow, opponent = eqx.combine(parameters, frozen)
-        against = () if opponent is None else (opponent,)
-        return phase.objective(flow, batch, key, *against)
-
-    return loss
-
-
 def _batches(data: Block, size: int, order: Array) -> Block:
     count = order.size // size
     order = order[: count * size]
     return jax.tree.map(lambda leaf: leaf[order].reshape(count, size, *leaf.shape[1:]), data)
 
 
-def _mean_loss(loss, data: Block, key, devices: Devices = ONE_DEVICE, size: int = 1000) -> Scalar:
+def _mean_loss(loss: Callable[[Block], Scalar], data: Block) -> Scalar:
     """Mean loss over the points, in equal blocks; fewer points than blocks are left over."""
     points = data.x.shape[0]
-    count = max(points // size, 1)
+    count = max(points // _POINTS_JUDGED_AT_ONCE, 1)
     blocks = _batches(data, points // count, jnp.arange(points))
-    return jax.lax.map(lambda block: loss(devices.spread(block), key), blocks).mean()
+    return jax.lax.map(loss, blocks).mean()

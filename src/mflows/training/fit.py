@@ -1,10 +1,20 @@
-"""Train a flow: run the phases of a recipe one after the other, keeping the best of each."""
+"""Train a flow: run the phases of a recipe one after the other, keeping the best of each.
 
+A recipe is a list of groups: single phases, or phases that alternate. A group is trained turn by
+turn, a turn being one phase in one round: epoch after epoch, each judged by its validation loss.
+Where training stands is in a ``Position``, which is what a checkpoint keeps.
+"""
+
+import math
+import time
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray
@@ -14,13 +24,50 @@ from mflows.flow import Flow
 from mflows.keys import integer_seed
 from mflows.models import rebuild
 from mflows.saving import LoadError
-from mflows.training.checkpoint import read_checkpoint
-from mflows.training.devices import leads, sharing
-from mflows.training.epoch import State, initial_state, players
+from mflows.training.checkpoint import Position, read_checkpoint, write_checkpoint
+from mflows.training.devices import Devices, leads, sharing
+from mflows.training.epoch import (
+    Fixed,
+    Loop,
+    State,
+    initial_state,
+    players,
+    steps_of,
+)
 from mflows.training.monitor import Monitor
-from mflows.training.phases import Alternate, Phase
-from mflows.training.rows import batch_of, rows_of
-from mflows.training.visit import Setting, Visit, run_visit
+from mflows.training.phases import Alternate, Batch, Phase
+from mflows.training.rows import Rows, batch_of, rows_of
+
+_EXPLOSION = 1e6
+"""A loss this many times its first size, plus one, counts as diverged."""
+SAVE_SECONDS = 300.0
+"""Within an epoch a checkpoint is written no more often than this."""
+
+
+class TrainingDiverged(RuntimeError):
+    """A loss became infinite, NaN or exploded.
+
+    Attributes:
+        flow: The flow with the last good parameters.
+        history: The epochs before.
+    """
+
+    def __init__(self, phase: Phase, epoch: int, loss: float, flow: Flow, history: list[dict]):
+        super().__init__(
+            f"Training diverged in phase '{phase.name}', epoch {epoch}: the loss became {loss:g}. "
+            "The last good parameters are kept. Try a learning rate some times "
+            "smaller, or look for extreme values in the data."
+        )
+        self.flow = flow
+        self.history = history
+
+    def __reduce__(self):
+        """For another process: the message alone, because flows hold closures."""
+        return _from_message, (str(self),)
+
+
+def _from_message(message: str) -> TrainingDiverged:
+    return TrainingDiverged.__new__(TrainingDiverged, message)
 
 
 @dataclass(frozen=True)
@@ -80,37 +127,122 @@ def fit(
         TrainingDiverged: If a loss becomes NaN, infinite or explodes.
     """
     data, held_out = _split(key, data, validation)
-    train = rows_of(flow, data, integer_seed(key))
-    held_out = None if held_out is None else batch_of(flow, held_out)
-    groups = [_alternating(group, train.points) for group in phases]
-    sizes = [phase.batch_size for group in groups for phase in group.phases]
-    shared = sharing(devices, sizes)
+    rows = rows_of(flow, data, integer_seed(key))
+    judged = None if held_out is None else batch_of(flow, held_out)
+    groups = [_as_group(group, rows.points) for group in phases]
+    shared = sharing(devices, [phase.batch_size for group in groups for phase in group.phases])
     folder = None if folder is None else Path(folder)
-    found = None
+    at = None
     if resume and folder is not None:
-        found = read_checkpoint(folder, lambda built, group: _skeleton(flow, built, groups, group))
+        at = read_checkpoint(folder, partial(_skeleton, flow, groups))
+    at = Position(flow) if at is None else at
     if not leads(devices):
         folder, progress = None, False
-    history = found.history if found else []
-    with Monitor(folder, progress, history, each_epoch) as monitor:
-        setting = Setting(train, held_out, shared, monitor, folder)
-        for index, group in enumerate(groups):
-            if found and index < found.group:
-                continue
-            group_key = jr.fold_in(key, index)
-            here = found if found and index == found.group else None
-            states: list[State] = []
-            if here:
-                flow, states = here.arrays
-            for visit in range(here.visit if here else 0, group.rounds * len(group.phases)):
-                at = Visit(index, visit, group, jr.fold_in(group_key, len(group.phases) + visit))
-                if visit < len(group.phases) and not here:
-                    if at.phase.start is not None:
-                        with monitor.starting(at.phase.name):
-                            flow = at.phase.start(jr.fold_in(group_key, visit), flow, train.sample)
-                    states[visit:] = _states(group_key, flow, group)[visit:]
-                flow, here = run_visit(at, flow, states, here, setting), None
-    return Fitted(flow, monitor.history)
+    with Monitor(folder, progress, at.history, each_epoch) as monitor:
+        training = _Training(key, rows, judged, shared, monitor, folder)
+        for group in groups[at.group :]:
+            training.run(group, at)
+    return Fitted(at.flow, at.history)
+
+
+@dataclass(frozen=True)
+class _Training:
+    """What all phases of a training share."""
+
+    key: PRNGKeyArray
+    rows: Rows
+    held_out: Batch | None
+    devices: Devices
+    monitor: Monitor
+    folder: Path | None
+
+    def run(self, group: Alternate, at: Position) -> None:
+        """Take the group's phases in turn, for all rounds, and move on to the next group."""
+        key, count = jr.fold_in(self.key, at.group), len(group.phases)
+        for turn in range(at.turn, group.rounds * count):
+            at.turn, phase = turn, group.phases[turn % count]
+            if turn < count and not at.begun:
+                if phase.start is not None:
+                    with self.monitor.starting(phase.name):
+                        at.flow = phase.start(jr.fold_in(key, turn), at.flow, self.rows.sample)
+                at.states[turn:] = _states(key, at.flow, group)[turn:]
+            at.flow = self.devices.agreed(at.flow)
+            if phase.when is None or phase.when(at.flow, self.rows.sample):
+                self._take(phase, group.rounds, jr.fold_in(key, count + turn), at)
+        at.group, at.turn, at.states = at.group + 1, 0, []
+
+    def _take(self, phase: Phase, rounds: int, key: PRNGKeyArray, at: Position) -> None:
+        """Take one turn; the flow is then that of the turn's best epoch."""
+        parameters, frozen = players(key, at.flow, phase)
+        if not at.begun:
+            parameters = parameters._replace(opponent=at.state.parameters.opponent)
+            nothing = jnp.full((), jnp.inf, dtype=float)
+            at.state = at.state._replace(parameters=parameters, best=parameters, best_loss=nothing)
+        held_out, prepared = self.held_out, nullcontext(self.rows)
+        if (prepare := getattr(phase.objective, "prepare", None)) is not None:
+            prepare = partial(prepare, at.flow)
+            held_out = None if held_out is None else prepare(held_out)
+            prepared = self.rows.prepared(prepare)
+        at.state, frozen, held_out = self.devices.replicated((at.state, frozen, held_out))
+        with prepared as rows:
+            rows = rows.placed(self.devices.replicated)
+            fixed = Fixed(phase, frozen, rounds * steps_of(phase, rows), self.devices)
+            loop = Loop(fixed, rows, held_out, key)
+            self._run_epochs(phase, loop, at)
+        at.state = self.devices.local(at.state)
+        at.flow = self.devices.local(loop.flow(at.state.best))
+        at.epochs = 0
+
+    def _run_epochs(self, phase: Phase, loop: Loop, at: Position) -> None:
+        """Train to the last epoch of a turn, or as long as the phase has patience."""
+        blocks, before = loop.rows.blocks, at.round * phase.epochs
+        bar = self.monitor.begin(phase.name, phase.epochs, at.epochs)
+        saved = time.monotonic()
+        while at.epochs < phase.epochs:
+            started = time.perf_counter()
+            for state, losses in loop.blocks(at.state, at.epochs, at.losses):
+                at.state, at.losses, done = state, losses, len(losses)
+                self.monitor.part(bar, at.epochs + done / blocks, sum(losses) / done)
+                if done < blocks and time.monotonic() - saved > SAVE_SECONDS:
+                    self._save(at)
+                    saved = time.monotonic()
+            state, losses = loop.judge(at.state, at.epochs, at.losses)
+            row = {
+                "phase": phase.name,
+                "epoch": before + at.epochs + 1,
+                "train": float(losses.train),
+                "validation": float(losses.validation),
+                "seconds": time.perf_counter() - started,
+            }
+            if (bad := _diverged(row, at.history)) is not None:
+                good = self.devices.local(loop.flow(at.state.best))
+                raise TrainingDiverged(phase, row["epoch"], bad, good, at.history)
+            at.state, at.losses = state, ()
+            at.history.append(row)
+            self.monitor.epoch(bar, at.epochs + 1, row)
+            waited = _since_best(at.history[-at.epochs - 1 :])
+            patient = phase.patience is None or waited < phase.patience
+            at.epochs = at.epochs + 1 if patient else phase.epochs
+            self._save(at)
+            saved = time.monotonic()
+
+    def _save(self, at: Position) -> None:
+        if self.folder is not None:
+            write_checkpoint(self.folder, at)
+
+
+def _diverged(row: dict, history: list[dict]) -> float | None:
+    """The loss that is NaN, infinite or exploded, if one is."""
+    first = next((one for one in history if one["phase"] == row["phase"]), row)
+    bound = _EXPLOSION * (1 + abs(first["train"]))
+    losses = (row["train"], row["validation"])
+    return next((loss for loss in losses if not abs(loss) < bound or not math.isfinite(loss)), None)
+
+
+def _since_best(rows: list[dict]) -> int:
+    """How many epochs followed the best one."""
+    losses = [row["validation"] for row in rows]
+    return len(losses) - 1 - losses.index(min(losses))
 
 
 def _split(key, data, validation) -> tuple[Data | Stream, Data | None]:
@@ -126,7 +258,7 @@ def _split(key, data, validation) -> tuple[Data | Stream, Data | None]:
     return data.split(validation, seed=integer_seed(key))
 
 
-def _alternating(group: Phase | Alternate, points: int) -> Alternate:
+def _as_group(group: Phase | Alternate, points: int) -> Alternate:
     """A group of phases, with batches no larger than the data."""
     group = group if isinstance(group, Alternate) else Alternate((group,), 1)
     return replace(
@@ -139,11 +271,15 @@ def _states(key: PRNGKeyArray, flow: Flow, group: Alternate) -> list[State]:
     return [initial_state(players(key, flow, phase)[0], phase) for phase in group.phases]
 
 
-def _skeleton(flow: Flow, built, groups: list[Alternate], index: int):
+def _skeleton(
+    flow: Flow, groups: list[Alternate], built: tuple[str, str] | None, index: int
+) -> tuple[Flow, list[State]]:
+    """Flow and states of the shapes that a checkpoint has."""
     if index >= len(groups):
         raise LoadError(
             f"Expected a checkpoint of one of the {len(groups)} phases of this recipe; got one of "
             f"phase {index + 1}: it belongs to another recipe. Remove it to start over."
         )
-    flow = flow if built == flow.built else rebuild(jr.key(0), built)
+    if built is not None and built != flow.built:
+        flow = rebuild(jr.key(0), built)
     return flow, _states(jr.key(0), flow, groups[index])

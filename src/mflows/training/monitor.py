@@ -33,7 +33,6 @@ class Monitor:
         history: list[dict],
         each_epoch: Callable[[dict], None] | None = None,
     ):
-        self.history = list(history)
         self._each_epoch = each_epoch
         self._progress = Progress(
             TextColumn("[bold]{task.description}"),
@@ -53,7 +52,7 @@ class Monitor:
             folder.mkdir(parents=True, exist_ok=True)
             self._file = (folder / "history.jsonl").open("w")
             self._events = SummaryWriter(str(folder / "tensorboard"))
-            for row in self.history:
+            for row in history:
                 self._write(row)
 
     def __enter__(self) -> "Monitor":
@@ -68,7 +67,7 @@ class Monitor:
             self._events.close()
 
     def begin(self, name: str, epochs: int, done: int):
-        """Begin a phase; returns the handle that ``epoch`` wants."""
+        """Begin a phase; returns the handle that ``part`` and ``epoch`` want."""
         return self._progress.add_task(name, total=epochs, completed=done, losses="compiling")
 
     @contextmanager
@@ -78,17 +77,12 @@ class Monitor:
         yield
         self._progress.remove_task(task)
 
-    def first_loss(self, name: str, default: float) -> float:
-        """The training loss of a phase's first epoch, ``default`` before there is one."""
-        return next((row["train"] for row in self.history if row["phase"] == name), default)
-
     def part(self, task, epochs: float, loss: float) -> None:
         """Show that an epoch is not over yet: so many, with a fraction, and the loss so far."""
         self._progress.update(task, completed=epochs, losses=f"train {loss:.4g}")
 
     def epoch(self, task, epochs: int, row: dict) -> None:
         """Record the last one of so many finished epochs."""
-        self.history.append(row)
         losses = f"train {row['train']:.4g}  validation {row['validation']:.4g}"
         self._progress.update(task, completed=epochs, losses=losses)
         self._write(row)

@@ -26,7 +26,7 @@ from mflows.flow import Flow
 from mflows.geometry.geodesics import geodesic_embedding, turn_towards, unrolls
 from mflows.geometry.planes import NO_PLANE, choose_plane, conflict
 from mflows.models import rebuild
-from mflows.training.epoch import initial_state, players, run_epoch
+from mflows.training.epoch import begin
 from mflows.training.objectives.likelihood import Regression
 from mflows.training.phases import Batch, Phase, Supervised
 from mflows.training.rows import InMemory
@@ -37,6 +37,8 @@ DEEP, WIDE = 16, 64
 """Layers of a chart that has to unroll its data, and width of its networks, at least."""
 SHORT, LONG = 600, 2500
 """Steps of the regression: bold ones of every candidate, careful ones of those not torn."""
+CONSTANT = 1_000_000
+"""Steps of a decay so long that the learning rate stays what it is."""
 CANDIDATES = 12
 TORN, WHOLE = 0.5, 0.2
 """Largest errors: above the first a candidate is torn, below the second a regressed chart is whole;
@@ -127,12 +129,10 @@ def _regressed(
     size = min(phase.batch_size, points)
     epochs = -(-steps // (points // size))
     phase = replace(phase, batch_size=size, epochs=epochs)
-    total = epochs * (points // size) if decay else 1_000_000
-    parameters, frozen = players(key, flow, phase)
-    state = initial_state(parameters, phase)
+    loop, state = begin(key, flow, phase, InMemory(data), None if decay else CONSTANT)
     for epoch in range(epochs):
-        state, _ = run_epoch(state, frozen, phase, total, InMemory(data), None, key, epoch)
-    return eqx.combine(state.parameters, frozen).flow
+        state, _ = loop.epoch(state, epoch)
+    return loop.flow(state.parameters)
 
 
 def _unrolled(flow: Flow, batch: Batch) -> Supervised | None:

@@ -9,7 +9,7 @@ import mflows as mf
 from mflows.charts import placement_of
 from mflows.geometry.geodesics import geodesic_embedding, turn_towards
 from mflows.simulators import named
-from mflows.training import Batch, start
+from mflows.training import Batch, starts
 
 
 def arc(count, turn=1.6 * np.pi):
@@ -26,8 +26,8 @@ def small_flow(dim=2, n=1, **settings):
 
 def test_place_chart_standardises_and_keeps_data_units():
     x = np.random.default_rng(1).normal(size=(500, 3)) * [1, 100, 0.01] + [5, 0, -3]
-    flow = start.place_chart(jr.key(0), small_flow(3, 2), Batch(jnp.asarray(x), None))
-    z = np.asarray(start._scaled(flow, jnp.asarray(x)))
+    flow = starts.place_chart(jr.key(0), small_flow(3, 2), Batch(jnp.asarray(x), None))
+    z = np.asarray(starts._scaled(flow, jnp.asarray(x)))
     np.testing.assert_allclose(z.mean(0), 0, atol=1e-9)
     np.testing.assert_allclose((z**2).sum(1).mean(), 3, rtol=1e-9)
     assert float(flow.distance(x).max()) < 10 * 100
@@ -36,7 +36,7 @@ def test_place_chart_standardises_and_keeps_data_units():
 def test_place_latent_standardises_the_latent_density():
     x = np.random.default_rng(2).normal(size=(500, 2)) * [7, 1]
     batch = Batch(jnp.asarray(x), None)
-    flow = start.place_latent(jr.key(0), small_flow(), batch)
+    flow = starts.place_latent(jr.key(0), small_flow(), batch)
     placement = placement_of(flow.latent)
     np.testing.assert_allclose(placement.scale.tree, np.asarray(flow.encode(x)).std(0))
 
@@ -44,7 +44,7 @@ def test_place_latent_standardises_the_latent_density():
 def test_constant_features_are_left_unscaled():
     x = np.random.default_rng(3).normal(size=(50, 3))
     x[:, 1] = 4
-    flow = start.place_chart(jr.key(0), small_flow(3, 1), Batch(jnp.asarray(x), None))
+    flow = starts.place_chart(jr.key(0), small_flow(3, 1), Batch(jnp.asarray(x), None))
     assert float(placement_of(flow.chart).scale.tree[1]) == 1
     assert np.isfinite(flow.distance(x)).all()
 
@@ -53,7 +53,7 @@ def test_features_that_vary_little_beside_their_offset_are_scaled():
     """Times since 1970, some minutes apart, in single precision."""
     time = 1.7e9 + np.random.default_rng(8).uniform(0, 6000, size=(50, 1))
     x = np.hstack((time, time % 7)).astype(np.float32)
-    flow = start.place_chart(jr.key(0), small_flow(), Batch(jnp.asarray(x), None))
+    flow = starts.place_chart(jr.key(0), small_flow(), Batch(jnp.asarray(x), None))
     assert float(placement_of(flow.chart).scale.tree[0]) == pytest.approx(time.std(), rel=0.05)
 
 
@@ -61,7 +61,7 @@ def test_features_that_vary_little_beside_their_offset_are_scaled():
 def test_what_varies_by_rounding_or_below_the_smallest_number_is_left_unscaled(values):
     x = np.random.default_rng(9).normal(size=(50, 2)).astype(np.float32)
     x[:, 1] = np.resize(np.float32(values), 50)
-    flow = start.place_chart(jr.key(0), small_flow(), Batch(jnp.asarray(x), None))
+    flow = starts.place_chart(jr.key(0), small_flow(), Batch(jnp.asarray(x), None))
     assert float(placement_of(flow.chart).scale.tree[1]) == 1
 
 
@@ -94,8 +94,8 @@ def test_rolled_shapes_are_recognised(name):
     shape = named(name)
     x = jnp.asarray(shape.draw(jr.key(1), 6000))
     flow = small_flow(x.shape[1], shape.latent_dim)
-    flow = start.place_chart(jr.key(0), flow, Batch(x, None))
-    assert start.is_rolled(flow, Batch(x, None))
+    flow = starts.place_chart(jr.key(0), flow, Batch(x, None))
+    assert starts.is_rolled(flow, Batch(x, None))
 
 
 def test_graphs_closed_shapes_and_noise_are_not_taken_for_rolled():
@@ -109,19 +109,19 @@ def test_graphs_closed_shapes_and_noise_are_not_taken_for_rolled():
     }
     for name, (x, n) in cases.items():
         batch = Batch(jnp.asarray(x), None)
-        flow = start.place_chart(jr.key(0), small_flow(x.shape[1], n), batch)
-        assert start.is_flat(flow, batch), name
+        flow = starts.place_chart(jr.key(0), small_flow(x.shape[1], n), batch)
+        assert starts.is_flat(flow, batch), name
 
 
 def test_unroll_deepens_the_chart_and_follows_the_arc(monkeypatch):
-    monkeypatch.setattr(start, "LONG", 600)
-    monkeypatch.setattr(start, "DEEP", 8)
-    monkeypatch.setattr(start, "WIDE", 20)
+    monkeypatch.setattr(starts, "LONG", 600)
+    monkeypatch.setattr(starts, "DEEP", 8)
+    monkeypatch.setattr(starts, "WIDE", 20)
     x, _ = arc(2000)
     batch = Batch(jnp.asarray(x), None)
-    flow = start.place_chart(jr.key(0), small_flow(), batch)
+    flow = starts.place_chart(jr.key(0), small_flow(), batch)
     before = float(flow.distance(x).max())
-    unrolled = start.unroll(jr.key(1), flow, batch)
+    unrolled = starts.unroll(jr.key(1), flow, batch)
     assert '"chart_layers": 8' in unrolled.built[1]
     assert '"width": 20' in unrolled.built[1]
     assert float(unrolled.distance(x).max()) < 0.15 < before
@@ -129,16 +129,16 @@ def test_unroll_deepens_the_chart_and_follows_the_arc(monkeypatch):
 
 def test_unroll_says_when_nothing_was_whole(monkeypatch):
     for name, value in (("CANDIDATES", 1), ("SHORT", 1), ("DEEP", 2), ("WIDE", 8)):
-        monkeypatch.setattr(start, name, value)
+        monkeypatch.setattr(starts, name, value)
     x, _ = arc(300)
     batch = Batch(jnp.asarray(x), None)
-    flow = start.place_chart(jr.key(0), small_flow(), batch)
+    flow = starts.place_chart(jr.key(0), small_flow(), batch)
     with pytest.warns(UserWarning, match="None of 1 attempts .* may be torn. Try another seed"):
-        start.unroll(jr.key(1), flow, batch)
+        starts.unroll(jr.key(1), flow, batch)
 
 
 def test_unroll_leaves_a_graph_alone():
     x = np.random.default_rng(7).uniform(-1, 1, size=(500, 1))
     batch = Batch(jnp.asarray(np.hstack((x, x**2))), None)
-    flow = start.place_chart(jr.key(0), small_flow(), batch)
-    assert start.unroll(jr.key(1), flow, batch) is flow
+    flow = starts.place_chart(jr.key(0), small_flow(), batch)
+    assert starts.unroll(jr.key(1), flow, batch) is flow
