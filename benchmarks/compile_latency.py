@@ -48,7 +48,8 @@ class Stopwatch:
         return time.process_time() - self.cpu, time.perf_counter() - self.wall
 watch = Stopwatch()
 import mflows as mf
-from mflows.runs import Config, check_system
+from mflows.runs import Config
+from mflows.systems import parse
 from mflows.data import Data
 mf.fit, mf.models, mf.recipes  # parts are imported at their first use
 if "optimal-transport" in sys.argv[1]:
@@ -59,9 +60,9 @@ from mflows.training import epoch as loop
 rng = np.random.default_rng(0)
 z = rng.normal(size=(120, 2))
 data = Data(np.column_stack([z, 0.3 * (z**2).sum(1)]).astype(np.float32))
-system = check_system(sys.argv[1])
-n = None if system.model == "af" else 2
-config = Config("none", latent_dim=n, model=system.model, recipe=system.recipe, epochs=3)
+system, recipe, _ = parse(sys.argv[1])
+n = 2 if system.takes_latent_dim else None
+config = Config("none", latent_dim=n, model=system.name, recipe=recipe, epochs=3)
 watch = Stopwatch()
 flow, phases, key = config.resolved(100).setup(data)
 spans["build"] = watch.read()

@@ -189,13 +189,17 @@ def system(name: str) -> System:
 def register(system: System) -> None:
     """Add a system to the table, or replace the one of its name.
 
-    A recipe of one's own is added by ``systems.RECIPES["name"] = function``, before.
+    Its flows are then trained, saved and loaded by name, in every process that registers it. A
+    recipe of one's own is added before, by ``systems.RECIPES["name"] = function``.
 
     Raises:
         ValueError: If one of its recipes is not known.
     """
+    from mflows.models import BUILDERS
+
     for name in system.recipes:
         recipe(name)
+    BUILDERS[system.build.__name__] = system.build
     SYSTEMS[system.name] = system
 
 
