@@ -12,6 +12,7 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from optuna.trial import TrialState
 
 import mflows as mf
 from mflows import runs, sweeps
@@ -65,8 +66,8 @@ def test_a_sweep_is_read(tmp_path):
     sweep = sweeps.open_sweep(folder)
     assert list(sweep.plan.search) == ["learning_rate", "set.width"]
     first, second = sweep.trials
-    assert (first.state, second.state) == ("finished", "running")
+    assert (first.state, second.state) == (TrialState.COMPLETE, TrialState.RUNNING)
     assert first.value == pytest.approx(1.5494755506515503)
-    assert first.values["set.width"] == 4
-    assert second.values["learning_rate"] == pytest.approx(0.008839874534247043)
+    assert first.params["set.width"] == 4
+    assert second.params["learning_rate"] == pytest.approx(0.008839874534247043)
     assert sweep.best.number == 0

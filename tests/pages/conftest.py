@@ -192,11 +192,38 @@ def curve_content(dim: int = 2) -> Content:
     )
 
 
+def image_content() -> Content:
+    """Blobs of 8 x 8 pixels, placed by two numbers."""
+    rng = np.random.default_rng(3)
+    row, column = np.meshgrid(np.arange(8), np.arange(8), indexing="ij")
+
+    def images(u: np.ndarray) -> np.ndarray:
+        y, x = (a[:, None, None] for a in 3.5 + 1.5 * u.T)
+        return np.exp(-0.3 * ((row - y) ** 2 + (column - x) ** 2))[..., None]
+
+    def points(count: int) -> tuple[Points, np.ndarray]:
+        u = rng.normal(size=(count, 2))
+        noise = 0.01 * rng.normal(size=(count, 8, 8, 1))
+        distance = np.linalg.norm(noise.reshape(count, -1), axis=1)
+        return Points(images(u) + noise, -0.5 * (u**2).sum(1), distance), u
+
+    held_out, u = points(200)
+    return Content(
+        title="Images",
+        train=points(400)[0],
+        held_out=held_out,
+        samples=images(0.8 * rng.normal(size=(200, 2))),
+        projections=images(u[:10]),
+        latent=u,
+    )
+
+
 CONTENTS: dict[str, Callable[[], Content]] = {
     "surface": lambda: surface_content(points=2000, grid=40),
     "wide": wide_content,
     "curve": curve_content,
     "space curve": lambda: curve_content(dim=3),
+    "images": image_content,
     "title only": lambda: Content(title="Nothing yet"),
 }
 

@@ -27,7 +27,7 @@ FLAGS = (
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
 )
-NAMES = ("surface", "wide", "curve", "space curve", "title only")
+NAMES = ("surface", "wide", "curve", "space curve", "images", "title only")
 
 
 def missing(reason: str):

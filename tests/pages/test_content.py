@@ -13,7 +13,7 @@ LINE = np.zeros((4, 2))
     ("make", "message"),
     [
         (lambda: Points(np.zeros((0, 3))), r"at least one row .* got shape \(0, 3\)"),
-        (lambda: Points(np.zeros(3)), r"to be a matrix .* got shape \(3,\)"),
+        (lambda: Points(np.zeros(3)), r"at least one row .* got shape \(3,\)"),
         (lambda: Points(np.zeros((4, 3)), log_prob=np.zeros(3)), r"log_prob .*\(4,\).*got \(3,\)"),
         (lambda: Points(np.zeros((4, 3)), distance=np.zeros((4, 1))), r"distance .* got \(4, 1\)"),
         (lambda: Conditioning(np.zeros((4, 1)), 1.0), r"shape \(N,\), .* got \(4, 1\)"),
@@ -36,8 +36,8 @@ def test_wrong_shapes(make, message):
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"train": Points(LINE), "samples": np.zeros((3, 5))}, "one ambient dimension D"),
-        ({"train": Points(LINE), "names": ["a"]}, "'train': 2, 'names': 1"),
+        ({"train": Points(LINE), "samples": np.zeros((3, 5))}, "points of one shape throughout"),
+        ({"train": Points(LINE), "names": ["a"]}, r"'train': \(2,\), 'names': \(1,\)"),
         ({"held_out": Points(LINE), "latent": np.zeros((3, 1))}, "got 3 rows for 4 points"),
         ({"history": [{"epoch": 1}]}, "row 0 has no phase"),
         (

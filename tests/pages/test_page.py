@@ -178,3 +178,27 @@ def test_surface_with_gaps_is_drawn(all_contents):
     bad = dataclasses.replace(view, model=dataclasses.replace(view.model, log_prob=log_prob))
     page = pages.html(pages.Content(title="t", views=[bad]))
     assert "1 of 1,600 vertices of the learned manifold" in page
+
+
+def test_images_are_shown_in_place_of_columns(all_contents):
+    content = all_contents["images"]()
+    page = pages.html(content)
+    assert "Images" in without_library(page)
+    assert "Data and model samples" not in without_library(page)
+    (variant,) = next(v for v in specs(page) if v[0]["data"][0]["type"] == "image")
+    assert variant["layout"]["yaxis"]["ticktext"] == ["held-out", "projection", "sample"]
+    assert variant["data"][0]["source"].startswith("data:image/png;base64,")
+    assert pages.warnings_of(content) == []
+
+
+@pytest.mark.parametrize("shape", [(8, 6), (8, 6, 1), (8, 6, 2), (8, 6, 3)])
+def test_images_of_any_number_of_channels_make_one_picture(shape):
+    from mflows.pages.images import COLUMNS, ZOOM, image_figure
+
+    x = np.random.default_rng(0).normal(size=(4, *shape))
+    figure = image_figure(x, None, np.full((12, *shape), np.nan))
+    assert figure is not None
+    assert figure.variants[0].plot.layout.height == 2 * ZOOM + 24
+    assert ("mean of 2 channels" in figure.caption) == (shape == (8, 6, 2))
+    assert len(x) < COLUMNS
+    assert image_figure(x.reshape(4, -1), None, None) is None

@@ -48,13 +48,13 @@ def checked(content: Content) -> dict[str, Warn | Passed]:
 
 
 def spread(x: np.ndarray) -> float:
-    """Root mean squared distance of points, shape ``(N, D)``, from their mean."""
+    """Root mean squared distance of points, shape ``(N, *shape)``, from their mean."""
     return float(np.sqrt(np.var(finite(x), axis=0).sum())) if len(finite(x)) else 0.0
 
 
 def finite(a: np.ndarray) -> np.ndarray:
     """Rows (or entries) of ``a`` that are finite throughout."""
-    return a[np.isfinite(a) if a.ndim == 1 else np.isfinite(a).all(axis=1)]
+    return a[np.isfinite(a).reshape(len(a), -1).all(axis=1)] if a.size else a
 
 
 def distances(points: Points | None) -> np.ndarray | None:
@@ -161,13 +161,13 @@ def _stray(content: Content) -> Found:
     samples, x = finite(content.samples), finite(data.x)
     low, high = x.min(axis=0), x.max(axis=0)
     room = 0.1 * (high - low)
-    out = ((samples < low - room) | (samples > high + room)).any(axis=1)
+    out = ((samples < low - room) | (samples > high + room)).reshape(len(samples), -1).any(axis=1)
     if not len(samples) or out.mean() < STRAY_SHARE:
         return Passed()
     return Warn(
         "Samples where there are no data",
         f"{out.mean():.1%} of the model's samples lie outside the range of the data "
-        "by more than a tenth of that range in at least one column.",
+        "by more than a tenth of that range in at least one coordinate.",
     )
 
 

@@ -19,7 +19,8 @@ class Points:
     """Data points as the model sees them.
 
     Args:
-        x: The points, shape ``(N, D)``, in the data's own units.
+        x: The points, shape ``(N, *shape)``, in the data's own units: rows of a table of shape
+            ``(N, D)``, or images of shape ``(N, H, W, C)``.
         log_prob: Log density at the projection of each point, shape ``(N,)``; ``None`` for a
             model without a density.
         distance: Reconstruction error of each point, shape ``(N,)``; ``None`` for a model without
@@ -34,7 +35,7 @@ class Points:
     distance: np.ndarray | None = None
 
     def __post_init__(self):
-        x = _matrix(self, "x")
+        x = _rows(self, "x")
         for name in ("log_prob", "distance"):
             if getattr(self, name) is not None:
                 _set_array(self, name, (x.shape[0],))
@@ -116,7 +117,7 @@ class Curve:
     label: str = ""
 
     def __post_init__(self):
-        x = _matrix(self, "x")
+        x = _rows(self, "x", axes=1)
         if x.shape[1] not in (2, 3) or x.shape[0] < 2:
             raise ValueError(
                 f"Expected x of a Curve of shape (k, 2) or (k, 3) with k >= 2; got {x.shape}."
@@ -194,9 +195,11 @@ class Content:
         held_out: Points it has not seen.
         conditioning: Condition numbers at held-out points; ``None`` for a model without a density
             or with one that takes no Jacobian.
-        samples: Draws from the model, shape ``(M, D)``.
+        samples: Draws from the model, shape ``(M, *shape)``.
+        projections: Where the first points of ``held_out`` lie on the manifold, shape
+            ``(K, *shape)``; for images.
         latent: Latent coordinates of ``held_out``, shape ``(N, n)``.
-        names: Names of the D columns; ``x1 ... xD`` if empty.
+        names: Names of the D columns of a table; ``x1 ... xD`` if empty.
         views: Learned and true manifold, one view per condition, all of one kind.
         figures: Further figures, by the section they stand in.
         tables: Tables of results.
@@ -215,6 +218,7 @@ class Content:
     held_out: Points | None = None
     conditioning: Conditioning | None = None
     samples: np.ndarray | None = None
+    projections: np.ndarray | None = None
     latent: np.ndarray | None = None
     names: Sequence[str] = ()
     views: Sequence[View] = ()
@@ -222,18 +226,19 @@ class Content:
     tables: Sequence[Table] = ()
 
     def __post_init__(self):
-        widths = {k: p.x.shape[1] for k in ("train", "held_out") if (p := getattr(self, k))}
-        if self.samples is not None:
-            widths["samples"] = _matrix(self, "samples").shape[1]
-        widths |= {f"view {i}": view.model.x.shape[-1] for i, view in enumerate(self.views)}
+        shapes = {k: p.x.shape[1:] for k in ("train", "held_out") if (p := getattr(self, k))}
+        for name in ("samples", "projections"):
+            if getattr(self, name) is not None:
+                shapes[name] = _rows(self, name).shape[1:]
+        shapes |= {f"view {i}": view.model.x.shape[-1:] for i, view in enumerate(self.views)}
         if self.names:
-            widths["names"] = len(self.names)
-        if len(set(widths.values())) > 1:
-            raise ValueError(f"Expected one ambient dimension D throughout; got {widths}.")
+            shapes["names"] = (len(self.names),)
+        if len(set(shapes.values())) > 1:
+            raise ValueError(f"Expected points of one shape throughout; got {shapes}.")
         if len({type(view.model) for view in self.views}) > 1:
             raise ValueError("Expected views all of surfaces or all of curves; got both.")
         if self.latent is not None:
-            latent = _matrix(self, "latent")
+            latent = _rows(self, "latent", axes=1)
             if self.held_out is None or len(self.held_out.x) != len(latent):
                 got = 0 if self.held_out is None else len(self.held_out.x)
                 raise ValueError(
@@ -252,13 +257,13 @@ class Content:
         return [str(n) for n in self.names] or [f"x{i + 1}" for i in range(dim)]
 
 
-def _matrix(owner: Any, name: str) -> np.ndarray:
-    """Store field ``name`` as a float array; it must be a matrix with rows and columns."""
+def _rows(owner: Any, name: str, axes: int | None = None) -> np.ndarray:
+    """Store field ``name`` as a float array of rows, each with some number of ``axes``."""
     a = np.asarray(getattr(owner, name), dtype=float)
-    if a.ndim != 2 or 0 in a.shape:
+    if a.ndim < 2 or axes not in (None, a.ndim - 1) or 0 in a.shape:
         raise ValueError(
-            f"Expected {name} of a {type(owner).__name__} to be a matrix with at least one row "
-            f"and one column; got shape {a.shape}."
+            f"Expected {name} of a {type(owner).__name__} to have at least one row and one column; "
+            f"got shape {a.shape}."
         )
     object.__setattr__(owner, name, a)
     return a

@@ -22,6 +22,7 @@ from mflows.pages.distributions import (
     scatter_figure,
 )
 from mflows.pages.figures import TEMPLATE, Figure
+from mflows.pages.images import image_figure
 from mflows.pages.latent import latent_figure
 from mflows.pages.learning import learning_figures
 from mflows.pages.pairs import pair_figure
@@ -96,8 +97,11 @@ def _figures(content: Content) -> dict[str, list[Figure]]:
         found["Distance and density"].append(latent_figure(content.latent, held_out.log_prob))
     found["Distance and density"].append(conditioning_figure(content.conditioning))
     if content.samples is not None and data is not None:
-        names = content.column_names(data.x.shape[1])
-        found["Samples"].append(pair_figure(data.x, content.samples, names))
+        if data.x.ndim == 2:
+            names = content.column_names(data.x.shape[1])
+            found["Samples"].append(pair_figure(data.x, content.samples, names))
+        else:
+            found["Samples"].append(image_figure(data.x, content.projections, content.samples))
     return {name: [f for f in figures if f is not None] for name, figures in found.items()}
 
 

@@ -1,5 +1,6 @@
 """The report of a run: its folder, its data and its flow, turned into what a report can show."""
 
+import math
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,9 +13,12 @@ import numpy as np
 
 from mflows import simulators
 from mflows.data import Data
-from mflows.flow import Flow, Score
-from mflows.pages import Conditioning, Content, Curve, Points, Surface, View, write
+from mflows.flow import Score
+from mflows.pages.content import Conditioning, Content, Curve, Points, Surface, View
+from mflows.pages.images import COLUMNS
+from mflows.pages.page import write
 from mflows.runs import Run
+from mflows.simulators import HasLogProb, HasSurface
 from mflows.volume import Intractable, condition_limit
 
 POINTS = 5000
@@ -42,18 +46,20 @@ def content(run: Run, *, data: str | Path | None = None) -> Content:
     """Everything that the report of a run shows; arguments as for ``write_report``."""
     kept, held_out = run.split(data)
     train, test = (part.sample(POINTS, run.config.seed) for part in (kept, held_out))
-    learned = run.flow.latent_dim < run.flow.shape[0]
+    flow, tabular = run.flow, len(run.flow.shape) == 1
+    learned = flow.latent_dim < math.prod(flow.shape)
+    shown = test[:COLUMNS]
     scores = [run.score(part) if _tractable(run) else None for part in (train, test)]
     seen, unseen = map(partial(_points, run), (train, test), scores)
     conditioning = _conditioning(scores[1])
-    samples = run.flow.sample(
+    samples = flow.sample(
         jr.key(run.config.seed),
         () if test.condition is not None else (len(test),),
         None if test.condition is None else jnp.asarray(test.condition, dtype=float),
     )
     name = Path(run.config.data).name
     return Content(
-        title=f"{_TITLES.get(run.config.model, run.config.model)} on {name}",
+        title=f"{run.config.system.title} on {name}",
         lead=_lead(run, len(kept)),
         summary=_summary(run, unseen, conditioning, len(kept), len(held_out)),
         settings=_settings(run),
@@ -63,23 +69,13 @@ def content(run: Run, *, data: str | Path | None = None) -> Content:
         held_out=unseen,
         conditioning=conditioning,
         samples=np.asarray(samples),
-        latent=np.asarray(run.flow.encode(test.x, test.condition)) if learned else None,
-        names=run.source.names,
+        projections=None
+        if tabular or not learned
+        else np.asarray(flow.project(shown.x, shown.condition)),
+        latent=np.asarray(flow.encode(test.x, test.condition)) if learned else None,
+        names=run.source.names if tabular else (),
         views=list(_views(run, test)) if learned and _tractable(run) else (),
     )
-
-
-_TITLES = {
-    "m-flow": "M-flow",
-    "me-flow": "M_e-flow",
-    "pae": "Probabilistic autoencoder",
-    "ripf": "Relaxed injective flow",
-    "vae": "Variational autoencoder",
-    "gan": "Generative adversarial network",
-    "pie": "Pseudo-invertible encoder",
-    "af": "Ambient flow",
-    "fom": "Prescribed manifold",
-}
 
 
 def _tractable(run: Run) -> bool:
@@ -90,7 +86,7 @@ def _points(run: Run, data: Data, score: Score | None) -> Points:
     if score is None:
         distance = run.flow.distance(data.x, data.condition)
         return Points(data.x, distance=np.asarray(distance))
-    ambient = run.flow.latent_dim == run.flow.shape[0]
+    ambient = run.flow.latent_dim == math.prod(run.flow.shape)
     distance = None if ambient else np.asarray(score.distance)
     return Points(data.x, np.asarray(score.log_prob), distance)
 
@@ -103,7 +99,7 @@ def _conditioning(score: Score | None) -> Conditioning | None:
 
 
 def _lead(run: Run, points: int) -> str:
-    dim, latent_dim = run.flow.shape[0], run.flow.latent_dim
+    dim, latent_dim = math.prod(run.flow.shape), run.flow.latent_dim
     given = f", given {', '.join(run.source.condition_names)}" if run.flow.cond_shape else ""
     if latent_dim == dim:
         return f"A density on all {dim} dimensions{given}, learned from {points:,} points."
@@ -116,7 +112,7 @@ def _lead(run: Run, points: int) -> str:
 def _summary(
     run: Run, held_out: Points, conditioning: Conditioning | None, train: int, test: int
 ) -> dict[str, str]:
-    dim, latent_dim = run.flow.shape[0], run.flow.latent_dim
+    dim, latent_dim = math.prod(run.flow.shape), run.flow.latent_dim
     found = {}
     if held_out.log_prob is not None:
         found["held-out mean log_prob"] = f"{np.mean(held_out.log_prob):.4g} nats"
@@ -166,12 +162,13 @@ def _provenance(run: Run) -> dict[str, str]:
 
 def _views(run: Run, data: Data) -> Iterator[View]:
     """The learned manifold for some conditions, if it is a curve or surface that can be drawn."""
-    shape = (run.flow.shape[0], run.flow.latent_dim)
-    if shape not in ((2, 1), (3, 1), (3, 2)):
+    if (run.flow.shape, run.flow.latent_dim) not in (((2,), 1), ((3,), 1), ((3,), 2)):
         return
+    u = np.asarray(run.flow.encode(data.x, data.condition))
     for condition, label in _conditions(run, data):
-        truth = _truth(run, data, condition, label) if shape == (3, 2) else None
-        yield View(_drawn(run.flow, data, condition, label), truth)
+        x = run.flow.decode(_grid(u), condition)
+        model = _manifold(x, run.flow.log_prob(x, condition), label)
+        yield View(model, _truth(run, data, condition, label))
 
 
 def _conditions(run: Run, data: Data) -> Iterator[tuple[np.ndarray | None, str]]:
@@ -185,13 +182,9 @@ def _conditions(run: Run, data: Data) -> Iterator[tuple[np.ndarray | None, str]]
         yield row, ", ".join(f"{name} = {value:.2g}" for name, value in values)
 
 
-def _drawn(flow: Flow, data: Data, condition, label: str) -> Surface | Curve:
-    """The manifold above the middle of the latent coordinates of the data."""
-    u = np.asarray(flow.encode(data.x, data.condition))
-    grid = _grid(u)
-    x = flow.decode(grid, condition)
-    log_prob = np.asarray(flow.log_prob(x, condition))
-    return (Curve if u.shape[1] == 1 else Surface)(np.asarray(x), log_prob, label)
+def _manifold(x, log_prob, label: str) -> Surface | Curve:
+    kind = Curve if np.ndim(log_prob) == 1 else Surface
+    return kind(np.asarray(x), np.asarray(log_prob), label)
 
 
 def _grid(u: np.ndarray) -> np.ndarray:
@@ -201,11 +194,18 @@ def _grid(u: np.ndarray) -> np.ndarray:
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
 
 
-def _truth(run: Run, data: Data, condition, label: str) -> Surface | None:
-    """The true surface, where the simulator of the data knows it."""
-    name = run.config.simulator
-    simulator = None if name is None else simulators.named(name)
-    if not isinstance(simulator, simulators.PolynomialSurface) or condition is None:
+def _truth(run: Run, data: Data, condition, label: str) -> Surface | Curve | None:
+    """The true manifold above the middle of the data, where their simulator can tell it."""
+    if run.config.simulator is None:
         return None
-    x = simulator.embed(_grid(np.asarray(simulator.unembed(data.x))))
-    return Surface(np.asarray(x), np.asarray(simulator.log_prob(x, condition)), label)
+    simulator = simulators.named(run.config.simulator)
+    theta = np.zeros(0) if condition is None else condition
+    if not (isinstance(simulator, HasSurface) and isinstance(simulator, HasLogProb)):
+        return None
+    if theta.shape != simulator.prior.shape:
+        return None
+    z = np.asarray(simulator.unembed(data.x))
+    if z.shape[1] != run.flow.latent_dim:
+        return None
+    x = simulator.embed(_grid(z))
+    return _manifold(x, simulator.log_prob(x, theta), label)
