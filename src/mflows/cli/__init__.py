@@ -5,17 +5,19 @@ Commands are thin and import what they need when they run, so that ``--help`` an
 
 import typer
 
+from mflows.cli import (
+    experiment,
+    fit,
+    project,
+    report,
+    sample,
+    score,
+    simulate,
+    sweep,
+    tables,
+)
 from mflows.cli.errors import OneLineErrors
-from mflows.cli.experiment import experiment
-from mflows.cli.fit import fit
 from mflows.cli.jax_setup import keep_compiled
-from mflows.cli.project import project
-from mflows.cli.report import report
-from mflows.cli.sample import sample
-from mflows.cli.score import score
-from mflows.cli.simulate import simulate
-from mflows.cli.sweep import sweep
-from mflows.cli.tables import tables
 from mflows.version import __version__
 
 HELP = """Manifold-learning flows: learn the manifold on which data live, and a density on it.
@@ -38,9 +40,19 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (fit, sweep, score, sample, project, report, experiment, tables, simulate):
+for command in (
+    fit.fit,
+    sweep.sweep,
+    score.score,
+    sample.sample,
+    project.project,
+    report.report,
+    experiment.experiment,
+    tables.tables,
+    simulate.simulate,
+):
     app.command()(command)
-app.command("data", hidden=True)(simulate)  # its earlier name
+app.command("data", hidden=True)(simulate.simulate)  # its earlier name
 
 
 def _version(wanted: bool) -> None:
