@@ -12,7 +12,7 @@ from mflows.flow import Flow
 from mflows.models import ambient_flow, m_flow
 from mflows.training import Batch, Phase
 from mflows.training.epoch import begin, optimizer, trainable
-from mflows.training.rows import InMemory
+from mflows.training.rows import Rows
 
 
 def m_flow_of(size: Size) -> Flow:
@@ -59,7 +59,7 @@ def training(
 ) -> Call:
     """``steps`` training steps on the points ``x``, as ``fit`` does them, less what it prints."""
     phase = Phase(objective, trains, epochs=1000, batch_size=batch_size)
-    loop, state = begin(jr.key(2), flow, phase, InMemory(Batch(x[: steps * batch_size], None)))
+    loop, state = begin(jr.key(2), flow, phase, Rows(Batch(x[: steps * batch_size], None)))
 
     def call():
         jax.block_until_ready(loop.epoch(state, 0)[1].train)
@@ -72,7 +72,7 @@ def one_step(
 ) -> tuple[Callable[..., object], tuple[object, ...]]:
     """A single training step as a function and its arguments, for counting what it does."""
     phase = Phase(objective, trains, epochs=1000, batch_size=len(x))
-    loop, state = begin(jr.key(0), flow, phase, InMemory(Batch(x, None)))
+    loop, state = begin(jr.key(0), flow, phase, Rows(Batch(x, None)))
 
     def step(state, fixed, x, key):
         gradient = jax.grad(fixed.loss)(state.parameters, Batch(x, None), key)

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from tests import tiny
 
-from mflows import run_report, runs
-from mflows.data import DataError, Stream
+from mflows import runs
+from mflows.data import DataError
+from mflows.pages.report import content as content_of
 from mflows.training import rows
 
 config_module = importlib.import_module("mflows.runs.config")
@@ -27,11 +28,11 @@ def test_a_streamed_run(table, tmp_path):
     run = runs.train(tmp_path / "run", config)
     assert run.config.stream is True
     kept, held_out = run.split()
-    assert isinstance(kept, Stream)
+    assert kept.mapped
     assert (len(kept), len(held_out)) == (540, 60)
     assert np.isfinite(run.score(held_out).log_prob).all()
 
-    content = run_report.content(runs.open_run(tmp_path / "run"))
+    content = content_of(runs.open_run(tmp_path / "run"))
     assert content.train is not None
     assert len(content.train.x) == 540
     again = runs.train(tmp_path / "run", config, resume=True)

@@ -1,6 +1,5 @@
 """What one does with a run: score, sample, project, report; and the other commands."""
 
-import importlib
 import subprocess
 import sys
 
@@ -10,7 +9,7 @@ import pytest
 from tests import tiny
 
 from mflows import experiments, runs, simulators
-from mflows.data import load
+from mflows.data import data, load
 
 pytestmark = pytest.mark.xdist_group("cli")
 
@@ -32,7 +31,7 @@ def test_score_writes_log_prob_and_distance(command, run, tmp_path):
 def test_a_table_in_pieces_gives_the_same(command, run, tmp_path, monkeypatch):
     new = tiny.write_table(tmp_path / "new.parquet", seed=5)
     for folder, rows in (("whole", 1 << 17), ("pieces", 7)):
-        monkeypatch.setattr(importlib.import_module("mflows.data.load"), "ROWS", rows)
+        monkeypatch.setattr(data, "ROWS", rows)
         (tmp_path / folder).mkdir()
         for name, more in (("score", ()), ("project", ("--nearest",))):
             out = tmp_path / folder / f"{name}.npy"

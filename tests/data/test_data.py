@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mflows.data import Data, DataError, check_latent_dim
+from mflows.data import data as module
 
 RNG = np.random.default_rng(0)
 
@@ -76,7 +77,9 @@ X = np.ones((4, 3))
     ("arguments", "message"),
     [
         ({"x": np.ones(4)}, r"Expected x of shape \(rows, columns\).*got \(4,\)"),
-        ({"x": np.ones((0, 3))}, r"neither of them 0; got \(0, 3\)"),
+        ({"x": np.ones((4, 3, 2)), "names": ("a",)}, r"no names for points of shape \(3, 2\)"),
+        ({"x": X, "condition": np.ones((4, 2, 2))}, r"condition of shape .*got \(4, 2, 2\)"),
+        ({"x": np.ones((0, 3))}, r"none of them 0; got \(0, 3\)"),
         ({"x": [["a", "b"]]}, "Expected an array of numbers; got dtype <U1"),
         ({"x": X, "names": ("a", "b")}, "Expected one name for each of the 3 columns of x; got 2"),
         ({"x": X, "names": ("a", "b", "a")}, "Expected every column once; got twice or more: 'a'"),
@@ -111,6 +114,27 @@ def test_check_latent_dim():
         check_latent_dim(data, 1.5)
     with pytest.raises(DataError, match=r"at least two columns.*got one column \('x0'\)"):
         check_latent_dim(data=Data(np.ones((5, 1))), latent_dim=1)
+
+
+def test_images_are_points_too():
+    x = RNG.normal(size=(20, 4, 3, 2))
+    data = Data(x, np.arange(20.0)[:, None])
+    assert (data.shape, data.names, data.condition_names) == ((4, 3, 2), (), ("theta0",))
+    kept, held_out = data.split(0.25, seed=0)
+    rows = held_out.condition[:, 0].astype(int)
+    np.testing.assert_array_equal(held_out.x, x[rows])
+    np.testing.assert_array_equal(kept.x, np.delete(x, rows, axis=0))
+    assert check_latent_dim(data, 23) == 23
+    with pytest.raises(DataError, match=r"<= 23, fewer than the 24 numbers of a point of shape"):
+        check_latent_dim(data, 24)
+
+
+def test_values_are_looked_at_once(monkeypatch):
+    seen = []
+    monkeypatch.setattr(module, "check_finite", lambda name, *_, **__: seen.append(name))
+    data = example()
+    data.split(0.5, 0).kept.sample(3, 0)[[1]]
+    assert seen == ["x", "condition"]
 
 
 def test_heavy_libraries_are_imported_on_use():

@@ -1,13 +1,11 @@
 """Loading: every format, every way a file can be wrong."""
 
-import importlib
-
 import h5py
 import numpy as np
 import polars as pl
 import pytest
 
-from mflows.data import DataError, load, load_like, pieces_like, save_array
+from mflows.data import Data, DataError, data, load, load_like, save_array, stream
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(30, 4))
@@ -275,20 +273,79 @@ def test_like_still_refuses_nonsense(csv):
 
 @pytest.mark.parametrize("suffix", [".npy", ".h5", ".parquet", ".csv", ".npz"])
 def test_pieces_are_the_table(tmp_path, monkeypatch, suffix):
-    monkeypatch.setattr(importlib.import_module("mflows.data.load"), "ROWS", 3)
+    monkeypatch.setattr(data, "ROWS", 3)
     x = np.arange(40.0).reshape(10, 4)
     path = tmp_path / f"t{suffix}"
     save_array(path, x)
     model = {"names": ("x0", "x2", "x3"), "condition_names": ("x1",)}
-    count, tables = pieces_like(path, **model)
-    found, whole = list(tables), load_like(path, **model)
-    assert count == 4
-    assert [len(table) for table in found] == [3, 3, 3, 1]
-    np.testing.assert_array_equal(np.concatenate([table.x for table in found]), whole.x)
-    conditions = np.concatenate([table.condition for table in found])
-    np.testing.assert_array_equal(conditions, whole.condition)
+    opened, whole = load_like(path, **model, stream=True), load_like(path, **model)
+    assert opened.mapped == (suffix in (".npy", ".h5", ".parquet"))
+    for pieces in (list(opened.pieces()), list(whole.pieces())):
+        assert [len(piece) for piece in pieces] == [3, 3, 3, 1]
+        np.testing.assert_array_equal(np.concatenate([piece.x for piece in pieces]), whole.x)
+        conditions = np.concatenate([piece.condition for piece in pieces])
+        np.testing.assert_array_equal(conditions, whole.condition)
 
     x[7, 1] = np.nan
     save_array(path, x)
     with fails("NaN or a missing value in row 8, column 'x1'"):
-        list(pieces_like(path, **model).tables)
+        load_like(path, **model, stream=True)
+
+
+# --- points of any shape -------------------------------------------------------------------
+
+IMAGES = RNG.normal(size=(30, 4, 3, 2)).astype(np.float32)
+IMAGES[:, 0] = 0.5  # a border is constant
+
+
+def assert_same(found: Data, images: np.ndarray, theta: np.ndarray | None) -> None:
+    np.testing.assert_array_equal(found[:].x, images)
+    assert (found.shape, found.names) == (images.shape[1:], ())
+    assert found.x[:1].dtype == images.dtype
+    if theta is not None:
+        np.testing.assert_array_equal(found[:].condition, theta)
+
+
+@pytest.mark.parametrize("suffix", [".npy", ".npz", ".h5"])
+def test_images(tmp_path, suffix):
+    path, conditional = tmp_path / f"t{suffix}", suffix != ".npy"
+    save_array(path, IMAGES, more={"theta": THETA} if conditional else {})
+    given, theta = (("theta",), THETA) if conditional else ((), None)
+    model = {"condition_names": ("theta0", "theta1") if conditional else (), "shape": (4, 3, 2)}
+    assert_same(load(path, condition=given, drop_constant=True), IMAGES, theta)
+    assert_same(load_like(path, names=(), **model), IMAGES, theta)
+    if suffix != ".npz":
+        opened = stream(path, condition=given)
+        assert opened.mapped
+        assert_same(opened, IMAGES, theta)
+        kept, held_out = opened.split(0.2, seed=0)
+        assert (kept.shape, held_out.x.shape) == ((4, 3, 2), (6, 4, 3, 2))
+    with fails(r"expected points of shape \(4, 4, 2\) for this model; got \(4, 3, 2\)"):
+        load_like(path, names=(), shape=(4, 4, 2))
+    with fails(r"expected points of shape \(2,\) for this model; got \(4, 3, 2\)"):
+        load_like(path, names=("a", "b"))
+
+
+def test_images_need_no_name(tmp_path):
+    np.savez(tmp_path / "t.npz", images=IMAGES, label=np.arange(30))
+    assert load(tmp_path / "t.npz", condition=["label"]).shape == (4, 3, 2)
+    np.savez(tmp_path / "t.npz", images=IMAGES, points=X)
+    with fails("expected an array 'x' of numbers"):
+        load(tmp_path / "t.npz")
+    np.savez(tmp_path / "t.npz", x=IMAGES, names=np.array(["a"]))
+    with fails("expected 0 names, one for each column of 'x'; got 1"):
+        load(tmp_path / "t.npz")
+
+
+def test_bad_images(tmp_path):
+    path = tmp_path / "t.npy"
+    for value, what in ((np.nan, "NaN"), (np.inf, "infinite")):
+        images = IMAGES.copy()
+        images[7, 2, 1, 0] = value
+        np.save(path, images)
+        for take in (load, stream):
+            with fails(rf"t.npy: .*{what}.* in row 8, at \[2, 1, 0\] \(1 in all, in 1 of 30 rows"):
+                take(path)
+    np.save(path, np.broadcast_to(IMAGES[0], IMAGES.shape))
+    with fails("all 30 rows are equal"):
+        load(path)

@@ -36,7 +36,7 @@ def test_an_error_leaves_the_old_file(tmp_path, suffix, monkeypatch):
     save_table(path, COLUMNS)
     before = path.read_bytes()
 
-    def half(file, columns, more):
+    def half(file, arrays):
         file.write(b"half")
         raise OSError("disk full")
 
@@ -70,7 +70,9 @@ def test_outputs_are_checked_before_the_work(tmp_path):
 @pytest.mark.parametrize(
     ("suffix", "arguments", "message"),
     [
-        (".npz", ([1.0, 2.0],), r"an array of shape \(rows, columns\); got \(2,\)"),
+        (".npz", ([1.0, 2.0],), r"an array of shape \(rows, columns\) .*; got \(2,\)"),
+        (".npz", (np.ones((2, 2, 2)), ("a",)), "expected 0 different names; got"),
+        (".csv", (np.ones((2, 2, 2)),), r"of shape \(2, 2\). Write them to a .npy, .npz or .h5"),
         (".npz", (np.eye(2), ("a",)), "expected 2 different names; got"),
         (".npz", (np.eye(2), ("a", "a")), "expected 2 different names; got"),
         (".npz", (np.eye(2), (), {"theta": np.ones(3)}), r"arrays of 2 rows; got .*\(3,\)"),

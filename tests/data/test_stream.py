@@ -1,23 +1,26 @@
 """Rows read in pieces are the rows of the file."""
 
-import importlib
-
 import h5py
 import numpy as np
 import polars as pl
 import pytest
 
-from mflows.data import DataError, Stream, flat, load, stream
+from mflows.data import DataError, data, load, mapped, stream
 
-module = importlib.import_module("mflows.data.stream")
 ROWS = 997
+
+
+def few_numbers(monkeypatch, count: int, rows: int = 100_000) -> None:
+    """Read so many numbers at once, and keep a quarter of them, so many rows at most, in memory."""
+    monkeypatch.setattr(data, "ROWS", rows)
+    for module in (data, mapped):
+        monkeypatch.setattr(module, "NUMBERS", count)
 
 
 @pytest.fixture(params=[".npy", ".h5", ".parquet"])
 def path(request, tmp_path, monkeypatch):
     """A table of three columns and, where the format has names, a condition."""
-    for each in (module, flat):
-        monkeypatch.setattr(each, "NUMBERS", 300)  # about a hundred rows at once
+    few_numbers(monkeypatch, 1200)  # pieces of about a hundred rows
     rng = np.random.default_rng(0)
     x, theta = rng.normal(size=(ROWS, 3)).astype(np.float32), rng.normal(size=ROWS)
     path = tmp_path / f"table{request.param}"
@@ -40,29 +43,53 @@ def condition(path):
 
 def test_every_piece_is_the_same_as_in_memory(path, condition):
     whole, found = load(path, condition=condition), stream(path, condition=condition)
-    assert isinstance(found, Stream)
+    assert found.mapped
+    assert not whole.mapped
     assert (len(found), found.shape, found.cond_shape) == (ROWS, whole.shape, whole.cond_shape)
     assert (found.names, found.condition_names) == (whole.names, whole.condition_names)
-    pieces = list(found.pieces())
-    assert len(pieces) >= 9
-    assert pieces[0][0] == 0
-    assert pieces[-1][1] == ROWS
-    for start, stop in pieces:
-        part = found.read(start, stop)
-        assert np.array_equal(part.x, whole.x[start:stop])
+    start = 0
+    for part in found.pieces():
+        assert not part.mapped
+        assert len(part) <= 100
+        rows = slice(start, start + len(part))
+        assert np.array_equal(part.x, whole.x[rows])
         assert part.x.dtype == whole.x.dtype
         if condition:
-            assert np.array_equal(part.condition, whole.condition[start:stop])
+            assert np.array_equal(part.condition, whole.condition[rows])
+        start += len(part)
+    assert start == ROWS
+
+
+def test_rows_by_index_are_those_in_memory(path, condition):
+    whole, found = load(path, condition=condition), stream(path, condition=condition)
+    kept = found.split(0.05, seed=0).kept
+    left = np.concatenate([part.x for part in kept.pieces()])
+    rng = np.random.default_rng(1)
+    for rows in (
+        slice(3, 40),
+        slice(None, None, 7),
+        slice(-5, None),
+        [4, 900, 0, 4, -1],
+        rng.permutation(ROWS - 100)[:500],
+    ):
+        assert np.array_equal(found[rows].x, whole.x[rows])
+        assert np.array_equal(kept[rows].x, left[rows])
+    assert np.array_equal(found[-1].x, whole.x[-1:])
+    mask = whole.x[:, 0] > 1
+    assert np.array_equal(found[mask].x, whole.x[mask])
+    assert np.array_equal(np.asarray(found.x), whole.x)
+    with pytest.raises(IndexError, match="indices of 997 rows"):
+        found[[ROWS]]
 
 
 def test_a_split_is_disjoint_complete_and_repeatable(path, condition, monkeypatch):
-    monkeypatch.setattr(module, "FEW", 90)
+    few_numbers(monkeypatch, 1200, rows=90)
     whole = load(path, condition=condition).x
     found = stream(path, condition=condition)
     kept, held_out = found.split(0.07, seed=3)
     assert len(held_out) == round(0.07 * ROWS)
     assert len(kept) == ROWS - len(held_out)
-    parts = [kept.read(start, stop).x for start, stop in kept.pieces()]
+    parts = [piece.x for piece in kept.pieces()]
     together = np.concatenate([*parts, held_out.x])
     assert np.array_equal(np.unique(together, axis=0), np.unique(whole, axis=0))
     again = found.split(0.07, seed=3).held_out
@@ -70,7 +97,7 @@ def test_a_split_is_disjoint_complete_and_repeatable(path, condition, monkeypatc
     assert not np.array_equal(found.split(0.07, seed=4).held_out.x, held_out.x)
 
     inner, second = kept.split(0.05, seed=0)  # of what is left, the same again
-    parts = [inner.read(start, stop).x for start, stop in inner.pieces()]
+    parts = [piece.x for piece in inner.pieces()]
     together = np.concatenate([*parts, second.x, held_out.x])
     assert np.array_equal(np.unique(together, axis=0), np.unique(whole, axis=0))
 
@@ -86,7 +113,7 @@ def test_a_sample_is_rows_of_the_file_at_most_as_many_as_fit(path):
 
 @pytest.mark.parametrize(("value", "what"), [(np.nan, "NaN"), (np.inf, "infinite")])
 def test_a_bad_value_is_found_with_its_row(tmp_path, monkeypatch, value, what):
-    monkeypatch.setattr(module, "NUMBERS", 30)
+    few_numbers(monkeypatch, 30)
     x = np.random.default_rng(0).normal(size=(100, 3))
     x[57, 1] = value
     np.save(tmp_path / "t.npy", x)
@@ -95,7 +122,7 @@ def test_a_bad_value_is_found_with_its_row(tmp_path, monkeypatch, value, what):
 
 
 def test_columns_constant_over_all_pieces(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "NUMBERS", 30)
+    few_numbers(monkeypatch, 30)
     x = np.random.default_rng(0).normal(size=(100, 3))
     x[:, 0] = 2.0
     x[:, 1] = np.arange(100) // 50  # constant in every piece but two

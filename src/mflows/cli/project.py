@@ -6,7 +6,7 @@ import typer
 
 from mflows.cli.jax_setup import open_run
 from mflows.cli.options import Output, RunFolder, Table
-from mflows.cli.tracked import tracked
+from mflows.cli.progress import in_pieces
 
 
 def project(
@@ -34,7 +34,7 @@ def project(
     check_output(out)
     opened = open_run(run)
     move = opened.flow.nearest if nearest else opened.flow.project
-    moved = [np.asarray(move(part.x, part.condition)) for part in tracked(opened.pieces(data))]
+    moved = [np.asarray(move(part.x, part.condition)) for part in in_pieces(opened, data)]
     points = np.concatenate(moved)
     save_array(out, points, opened.source.names)
     print(f"Wrote {len(points):,} rows to {out}.")

@@ -104,5 +104,5 @@ def _rows(table: Path, names: tuple[str, ...]):
 
     source = read_table(table)
     if set(names) <= set(source.present):
-        return Data(source.take(names), names=names).x
+        return Data(source.columns(names)[:], names=names).x
     return load_like(table, names=names).x

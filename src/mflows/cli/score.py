@@ -4,7 +4,7 @@ import warnings
 
 from mflows.cli.jax_setup import open_run
 from mflows.cli.options import Output, RunFolder, Table
-from mflows.cli.tracked import tracked
+from mflows.cli.progress import in_pieces
 
 
 def score(run: RunFolder, data: Table, out: Output) -> None:
@@ -25,7 +25,7 @@ def score(run: RunFolder, data: Table, out: Output) -> None:
 
     check_output(out)
     opened = open_run(run)
-    scores = [opened.score(piece) for piece in tracked(opened.pieces(data))]
+    scores = [opened.score(piece) for piece in in_pieces(opened, data)]
     found = jax.tree.map(lambda *parts: np.concatenate(parts), *scores)
     doubtful = int(found.ill_conditioned.sum())
     save_table(out, {"log_prob": found.log_prob, "distance": found.distance})

@@ -5,6 +5,7 @@ from 1, the first row of data; columns are named.
 """
 
 import difflib
+import math
 import operator
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -13,7 +14,6 @@ import numpy as np
 
 if TYPE_CHECKING:
     from mflows.data.data import Data
-    from mflows.data.stream import Stream
 
 SHOWN = 8  # names listed in a message before "and 12 more"
 
@@ -52,34 +52,31 @@ def check_present(
 def check_finite(
     source: str, array: np.ndarray, names: Sequence[str], *, rows_before: int = 0
 ) -> None:
-    """Raise at the first value of an (N, C) array that is missing, NaN or infinite.
+    """Raise at the first value of an (N, *shape) array that is missing, NaN or infinite.
 
-    ``rows_before`` rows of the same table have been checked already.
+    ``names`` are those of the columns, or none. ``rows_before`` rows of the same array have been
+    checked already.
     """
     bad = ~np.isfinite(array)
     if not bad.any():
         return
-    row, column = np.argwhere(bad)[0]
-    value = array[row, column]
+    row, *place = map(int, np.argwhere(bad)[0])
+    value = array[row, *place]
     what = "NaN or a missing value" if np.isnan(value) else f"an infinite value ({value})"
+    where = f"column {str(names[place[0]])!r}" if names else f"at {place}"
     raise DataError(
-        f"{source}: expected finite numbers; got {what} in row {rows_before + row + 1}, column "
-        f"{str(names[column])!r} ({bad.sum()} in all, in {bad.any(axis=1).sum()} of "
+        f"{source}: expected finite numbers; got {what} in row {rows_before + row + 1}, {where} "
+        f"({bad.sum()} in all, in {bad.reshape(len(bad), -1).any(axis=1).sum()} of "
         f"{len(array)} rows). Remove these rows or fill them in."
     )
 
 
-def constant_columns(array: np.ndarray) -> np.ndarray:
-    """Mask, shape (C,), of the columns of an (N, C) array that hold one value only.
-
-    Compared in float32, the precision in which models are usually trained: there a column such as
-    1e9, 1e9 + 1, ... has no variance either.
-    """
-    return np.asarray(equal_to(array[:1], array).all(axis=0))
-
-
 def equal_to(row: np.ndarray, array: np.ndarray) -> np.ndarray:
-    """Where an (N, C) array has the values of ``row``, in float32."""
+    """Where an (N, *shape) array has the values of ``row``, shape (1, *shape), in float32.
+
+    In the precision in which models are usually trained a column such as 1e9, 1e9 + 1, ... has no
+    variance either.
+    """
     with np.errstate(over="ignore"):
         return np.equal(array.astype(np.float32), row.astype(np.float32))
 
@@ -90,7 +87,11 @@ def varying(names: Sequence[str], constant: np.ndarray) -> tuple[str, ...]:
 
 
 def check_varied(source: str, rows: int, constant: np.ndarray, names: Sequence[str]) -> None:
-    """Raise for fewer than two rows, for rows that are all equal and for constant columns."""
+    """Raise for fewer than two rows, for rows that are all equal and for constant columns.
+
+    ``constant`` is a mask of the shape of a point. Without ``names``, as of images, numbers may be
+    constant: a border is.
+    """
     if rows < 2:
         raise DataError(
             f"{source}: expected at least two rows; got {'one row' if rows else 'no rows'}. "
@@ -101,7 +102,7 @@ def check_varied(source: str, rows: int, constant: np.ndarray, names: Sequence[s
             f"{source}: expected rows that differ; all {rows} rows are equal in float32. "
             "Is it the right file?"
         )
-    if constant.any():
+    if names and constant.any():
         which = varying(names, ~constant)
         raise DataError(
             f"{source}: expected columns that vary; got constant {plural(which)} "
@@ -119,21 +120,25 @@ def check_condition_varies(source: str, constant: np.ndarray, names: Sequence[st
         )
 
 
-def check_latent_dim(data: "Data | Stream", latent_dim: Any) -> int:
-    """Return ``latent_dim`` as an int; raise `DataError` unless it is 1, ..., D - 1."""
-    (dim,) = data.shape
+def check_latent_dim(data: "Data", latent_dim: Any) -> int:
+    """Return ``latent_dim`` as an int; raise `DataError` unless it is 1, ..., D - 1.
+
+    D is the product of the shape of a point.
+    """
+    dim = math.prod(data.shape)
     try:
         number = operator.index(latent_dim)
     except TypeError:
         raise DataError(f"Expected latent_dim to be a whole number; got {latent_dim!r}.") from None
     if 1 <= number < dim:
         return number
-    if dim == 1:
+    if data.shape == (1,):
         raise DataError(
             f"Expected data of at least two columns for a manifold in them; got one column "
             f"({data.names[0]!r}) and latent_dim {number}. Use an ambient flow for one column."
         )
+    what = "columns of the data" if data.names else f"numbers of a point of shape {data.shape}"
     raise DataError(
-        f"Expected 1 <= latent_dim <= {dim - 1}, fewer than the {dim} columns of the data; "
+        f"Expected 1 <= latent_dim <= {dim - 1}, fewer than the {dim} {what}; "
         f"got {number}. For latent_dim = {dim} use an ambient flow."
     )

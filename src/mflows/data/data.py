@@ -1,12 +1,18 @@
-"""`Data`: points, the condition of each, and the names of both."""
+"""`Data`: points, the condition of each, and the names of both; in memory or in their file."""
 
+import math
 from collections import Counter
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import InitVar, dataclass
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
 from mflows.data.checks import DataError, check_finite, listed
+from mflows.data.mapped import NUMBERS, Array, Mapped, stretches
+
+ROWS = 100_000
+"""Rows taken from a file into memory at a time, at most: enough to judge an epoch by."""
 
 
 def column_names(prefix: str, count: int) -> tuple[str, ...]:
@@ -23,24 +29,6 @@ def as_float(array: Any) -> np.ndarray:
     return array.astype(np.float32 if half_or_single else np.float64, copy=False)
 
 
-def _matrix(name: str, array: Any, names: tuple[str, ...], prefix: str):
-    """Check and return an (N, C) float array and its C names."""
-    array = as_float(array)
-    if array.ndim != 2 or 0 in array.shape:
-        raise DataError(
-            f"Expected {name} of shape (rows, columns), neither of them 0; got {array.shape}."
-            + (" Is an axis of length 1 missing?" if array.ndim == 1 else "")
-        )
-    names = tuple(str(n) for n in names) or column_names(prefix, array.shape[1])
-    if len(names) != array.shape[1]:
-        raise DataError(
-            f"Expected one name for each of the {array.shape[1]} columns of {name}; "
-            f"got {len(names)}: {listed(names)}."
-        )
-    check_finite(name, array, names)
-    return array, names
-
-
 class Split(NamedTuple):
     """Two disjoint parts of a `Data`."""
 
@@ -50,18 +38,25 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """N points in R^D, in the user's units, with an optional condition for each.
+    """N points in the user's units, with an optional condition for each.
+
+    Points are the rows of a table, of shape (D,), or arrays of any other shape, such as images
+    (H, W, C). They lie in memory, or stay in a file (``mapped``): then the arrays are `Mapped`,
+    indexing reads rows into memory, `split` leaves the larger part in the file, and `pieces` goes
+    through all of it.
 
     The constructor converts other numbers to float64 and raises `DataError` for wrong shapes, for
     names that do not fit and for values that are not finite.
 
     Args:
-        x: Points, float array of shape (N, D).
+        x: Points, float array of shape (N, *shape).
         condition: Conditions (theta), float array of shape (N, C), or None.
-        names: Names of the D columns of ``x``; by default x0, x1, ...
+        names: Names of the D columns of a table; by default x0, x1, ... Points of more than one
+            axis have none.
         condition_names: Names of the C columns of ``condition``; by default theta0, theta1, ...
         joint_score: What a simulator knows of each point, grad_theta log p(x, z | theta) with its
             latent variables z, float array of shape (N, C), or None.
+        checked: The values are known to be finite and need not be looked at again.
     """
 
     x: np.ndarray
@@ -69,12 +64,15 @@ class Data:
     names: tuple[str, ...] = ()
     condition_names: tuple[str, ...] = ()
     joint_score: np.ndarray | None = None
+    checked: InitVar[bool] = False
 
-    def __post_init__(self):
-        x, names = _matrix("x", self.x, self.names, "x")
-        condition, condition_names = self.condition, tuple(self.condition_names)
+    def __post_init__(self, checked: bool):
+        x, condition, score = (None if a is None else _floats(a) for a in self._arrays)
+        assert x is not None
+        names = _names("x", x, self.names, "x", flat=False)
+        condition_names = tuple(map(str, self.condition_names))
         if condition is not None:
-            condition, condition_names = _matrix("condition", condition, condition_names, "theta")
+            condition_names = _names("condition", condition, condition_names, "theta", flat=True)
             if len(condition) != len(x):
                 raise DataError(
                     f"Expected one condition for each of the {len(x)} rows of x; "
@@ -84,27 +82,26 @@ class Data:
             raise DataError(
                 f"Expected no condition_names without a condition; got {listed(condition_names)}."
             )
-        joint_score = self.joint_score
-        if joint_score is not None:
-            joint_score = as_float(joint_score)
-            expected = None if condition is None else condition.shape
-            if joint_score.shape != expected:
-                raise DataError(
-                    f"Expected a joint score of the shape of the condition, {expected}; got "
-                    f"{joint_score.shape}."
-                )
-            check_finite("joint_score", joint_score, condition_names)
-        every = names + condition_names
-        repeated = [name for name, times in Counter(every).items() if times > 1]
+        expected = None if condition is None else condition.shape
+        if score is not None and score.shape != expected:
+            raise DataError(
+                f"Expected a joint score of the shape of the condition, {expected}; got "
+                f"{score.shape}."
+            )
+        repeated = [n for n, times in Counter(names + condition_names).items() if times > 1]
         if repeated:
             raise DataError(f"Expected every column once; got twice or more: {listed(repeated)}.")
-        fields = {"x": x, "condition": condition, "names": names, "joint_score": joint_score}
+        if not checked:
+            _check_finite("x", x, names)
+            _check_finite("condition", condition, condition_names)
+            _check_finite("joint_score", score, condition_names)
+        fields = {"x": x, "condition": condition, "names": names, "joint_score": score}
         for field, value in {**fields, "condition_names": condition_names}.items():
             object.__setattr__(self, field, value)
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of one point, (D,)."""
+        """Shape of one point, such as (D,) or (H, W, C)."""
         return self.x.shape[1:]
 
     @property
@@ -117,26 +114,35 @@ class Data:
         """Whether there is a joint score."""
         return self.joint_score is not None
 
+    @property
+    def mapped(self) -> bool:
+        """Whether the points are in a file rather than in memory."""
+        return isinstance(self.x, Mapped)
+
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitem__(self, rows: Any) -> Self:
-        """Take rows (an integer, slice, mask or array of integers), still a `Data`."""
+        """Rows (an integer, slice, mask or array of integers) as a `Data` in memory."""
         if isinstance(rows, int | np.integer):
             rows = [rows]
-        condition, joint_score = (
-            None if array is None else array[rows] for array in (self.condition, self.joint_score)
-        )
-        return type(self)(self.x[rows], condition, self.names, self.condition_names, joint_score)
+        return self._each(lambda array: array[rows])
+
+    def pieces(self) -> Iterator[Self]:
+        """Consecutive rows in memory, so few at a time that a file may be larger than memory."""
+        few = self._few
+        for start in range(0, len(self), few):
+            yield self[start : start + few]
 
     def sample(self, count: int, seed: int) -> Self:
-        """At most so many rows, at random."""
-        return self[np.random.default_rng(seed).permutation(len(self))[:count]]
+        """At most so many rows, at random, in memory; of a file no more than a piece."""
+        return self[self._random(count, seed)]
 
     def split(self, fraction: float, seed: int) -> Split:
         """Hold out a random ``fraction`` of the rows, the same ones for the same seed.
 
-        Both parts keep at least one row; rows keep their order within each part.
+        Both parts keep at least one row; rows keep their order within each part. Of a file the part
+        held out is in memory, and therefore no more than a piece; the rest stays there.
         """
         if not 0 < fraction < 1 or len(self) < 2:
             raise DataError(
@@ -144,6 +150,78 @@ class Data:
                 f"got fraction {fraction} and {len(self)} rows."
             )
         count = min(max(round(fraction * len(self)), 1), len(self) - 1)
-        held_out = np.zeros(len(self), dtype=bool)
-        held_out[np.random.default_rng(seed).permutation(len(self))[:count]] = True
-        return Split(kept=self[~held_out], held_out=self[held_out])
+        chosen = np.sort(self._random(count, seed))
+        return Split(kept=self._each(lambda array: _without(array, chosen)), held_out=self[chosen])
+
+    @property
+    def _arrays(self) -> tuple[np.ndarray | None, ...]:
+        return self.x, self.condition, self.joint_score
+
+    @property
+    def _few(self) -> int:
+        """Rows of a piece: a quarter of the numbers read at once, so that there is room to work."""
+        width = sum(math.prod(array.shape[1:]) for array in self._arrays if array is not None)
+        return max(min(ROWS, NUMBERS // 4 // width), 1)
+
+    def _random(self, count: int, seed: int) -> np.ndarray:
+        """Indices of so many random rows."""
+        rng = np.random.default_rng(seed)
+        if not self.mapped:
+            return rng.permutation(len(self))[:count]
+        count = min(count, len(self), self._few)
+        return np.sort(rng.choice(len(self), count, replace=False, shuffle=False))
+
+    def _each(self, function: Callable[[Any], Any]) -> Self:
+        """The same of other arrays, whose values are known."""
+        condition, score = (
+            None if array is None else function(array)
+            for array in (self.condition, self.joint_score)
+        )
+        columns = self.names, self.condition_names
+        return type(self)(function(self.x), condition, *columns, score, checked=True)
+
+
+def _floats(array: Any) -> Any:
+    return array if isinstance(array, Mapped) else as_float(array)
+
+
+def _names(
+    what: str, array: Array, names: tuple[str, ...], prefix: str, *, flat: bool
+) -> tuple[str, ...]:
+    """The names of the columns of an (N, C) array; points of more axes, unless ``flat``, have none.
+
+    Raises:
+        DataError: If the shape is none of these, or names do not fit.
+    """
+    names = tuple(map(str, names))
+    if array.ndim < 2 or 0 in array.shape or (flat and array.ndim > 2):
+        shape = "(rows, columns)" if flat else "(rows, columns) or (rows, *shape of a point)"
+        raise DataError(
+            f"Expected {what} of shape {shape}, none of them 0; got {array.shape}."
+            + (" Is an axis of length 1 missing?" if array.ndim == 1 else "")
+        )
+    if array.ndim > 2:
+        if names:
+            raise DataError(
+                f"Expected no names for points of shape {array.shape[1:]}, which have no columns; "
+                f"got {len(names)}: {listed(names)}."
+            )
+        return ()
+    names = names or column_names(prefix, array.shape[1])
+    if len(names) != array.shape[1]:
+        raise DataError(
+            f"Expected one name for each of the {array.shape[1]} columns of {what}; "
+            f"got {len(names)}: {listed(names)}."
+        )
+    return names
+
+
+def _check_finite(what: str, array: Array | None, names: tuple[str, ...]) -> None:
+    if array is None:
+        return
+    for start, stop in stretches(array):
+        check_finite(what, array[start:stop], names, rows_before=start)
+
+
+def _without(array: Array, rows: np.ndarray) -> Array:
+    return array.without(rows) if isinstance(array, Mapped) else np.delete(array, rows, axis=0)

@@ -1,11 +1,10 @@
-"""Tables from .csv and .parquet files: every column by its name, numbers only.
+"""Frames of Polars, from .csv and .parquet files, and their columns as numbers.
 
 A csv file may be separated by comma, semicolon or tab, and may lack the header line.
 """
 
 import csv
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +12,15 @@ import numpy as np
 
 from mflows.data.checks import DataError, listed, plural
 from mflows.data.data import column_names
-from mflows.data.table import Table
 
 MISSING = ["", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "None"]
 
 
-def read_csv(path: Path) -> Table:
-    """Read a csv file; the header line, the separator and an index column are recognised."""
+def open_csv(path: Path) -> tuple[Any, bool]:
+    """The frame of a csv file, and whether the file names its columns.
+
+    The header line, the separator and an index column are recognised.
+    """
     import polars as pl
 
     with path.open(encoding="utf-8-sig", errors="replace", newline="") as file:
@@ -59,7 +60,7 @@ def read_csv(path: Path) -> Table:
         index = frame.to_series(0)
         if index.dtype.is_integer() and (index == pl.arange(frame.height, eager=True)).all():
             frame = frame.drop("")  # the unnamed row index that pandas writes
-    return _from_frame(path.name, frame.lazy(), frame.height, named=named)
+    return frame.lazy(), named
 
 
 def _is_data(cells: Sequence[str]) -> bool:
@@ -71,38 +72,25 @@ def _is_data(cells: Sequence[str]) -> bool:
     return len(numbers) == 1 or list(cells) != list(map(str, range(len(numbers))))
 
 
-def read_parquet(path: Path) -> Table:
-    """Open a parquet file; its columns are read when they are asked for."""
+def open_parquet(path: Path) -> Any:
+    """The frame of a parquet file; its columns are read when they are asked for."""
     import polars as pl
 
-    frame = pl.scan_parquet(path, glob=False)
-    rows = frame.select(pl.len()).collect().item()
-    return replace(_from_frame(path.name, frame, rows, named=True), row_groups=True)
+    return pl.scan_parquet(path, glob=False)
 
 
-def _from_frame(source: str, frame: Any, height: int, *, named: bool) -> Table:
-
-    columns = tuple(frame.collect_schema())
-
-    def read(names: Sequence[str], rows: slice) -> np.ndarray:
-        start, stop, _ = rows.indices(height)
-        return _numbers(source, _chosen(frame, names).slice(start, stop - start).collect())
-
-    return Table(source, height, columns, named, read)
-
-
-def _chosen(frame: Any, names: Sequence[str]) -> Any:
-    """The columns of a lazy frame, by their places: Polars takes some names for patterns."""
+def columns_and_rows(frame: Any) -> tuple[tuple[str, ...], int]:
+    """The names of the columns of a frame, and how many rows it has."""
     import polars as pl
 
-    columns = list(frame.collect_schema())
-    return frame.select(pl.nth([columns.index(name) for name in names]))
+    return tuple(frame.collect_schema()), frame.select(pl.len()).collect().item()
 
 
-def _numbers(source: str, part: Any) -> np.ndarray:
-    """A frame as an array of floats."""
+def numbers(source: str, frame: Any, columns: Sequence[int], start: int, stop: int) -> np.ndarray:
+    """Rows of some columns as floats; by their places, for Polars takes some names for patterns."""
     import polars as pl
 
+    part = frame.select(pl.nth(columns)).slice(start, stop - start).collect()
     chosen = part.select(_unpadded(series) for series in part)
     text = [
         series.name

@@ -1,16 +1,39 @@
-"""Write tables, all or nothing: to a temporary file beside the target, which it then replaces."""
+"""Write files, all or nothing: to a temporary file beside the target, which it then replaces."""
 
-from collections.abc import Callable, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from mflows.data.atomic import replacing
 from mflows.data.checks import DataError
 from mflows.data.data import column_names
 
-Columns = Mapping[str, np.ndarray]
+Arrays = Mapping[str, np.ndarray]
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[BinaryIO]:
+    """Open a binary file that takes the place of ``path`` when the block ends without an error.
+
+    It is written beside ``path`` and moved there; after an error or a crash ``path`` is as it was.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("w+b") as file:
+            yield file
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """Replace the content of ``path``, whole or not at all."""
+    with replacing(path) as file:
+        file.write(content)
 
 
 def check_output(path: str | Path) -> Path:
@@ -47,7 +70,9 @@ def save_table(path: str | Path, columns: Mapping[str, Any]) -> None:
     if len(shapes) != 1 or len(next(iter(shapes))) != 1:
         got = ", ".join(f"{name} {array.shape}" for name, array in arrays.items())
         raise DataError(f"{path.name}: expected columns of one shape (rows,); got {got or 'none'}.")
-    _write(path, arrays, {})
+    if path.suffix.lower() not in TABLES:
+        arrays = {"x": np.stack(list(arrays.values()), axis=1), "names": np.array(list(arrays))}
+    _write(path, arrays)
 
 
 def save_array(
@@ -62,29 +87,31 @@ def save_array(
     In ``.npz`` and ``.h5`` files the array is ``x`` with its ``names``, and ``more`` keep their
     own names and shapes. In ``.csv`` and ``.parquet`` all become columns: an array ``theta`` of
     shape (N,) or (N, 1) is ``theta``, of shape (N, C) ``theta0``, ``theta1``, ... A ``.npy`` file
-    holds neither names nor ``more``.
+    holds neither names nor ``more``. Points of more axes, such as images (N, H, W, C), have no
+    names, and go into ``.npy``, ``.npz`` and ``.h5`` files.
 
     Args:
         path: The file; replaced if it exists, and left as it was on an error.
-        array: Numbers of shape (N, k).
+        array: Numbers of shape (N, k), or (N, *shape).
         names: Names of the k columns; by default x0, x1, ...
         more: Further arrays by name, of shape (N,) or (N, C).
 
     Raises:
-        DataError: As `check_output`, the shapes or names do not fit, or ``more`` for ``.npy``.
+        DataError: As `check_output`, the shapes or names do not fit, ``more`` for ``.npy``, or
+            points of more axes for a table.
     """
     path = check_output(path)
     array = np.asarray(array)
     more = {name: np.asarray(value) for name, value in (more or {}).items()}
-    if array.ndim != 2:
+    if array.ndim < 2:
         raise DataError(
-            f"{path.name}: expected an array of shape (rows, columns); got {array.shape}."
+            f"{path.name}: expected an array of shape (rows, columns) or (rows, *shape of a "
+            f"point); got {array.shape}."
         )
-    names = tuple(map(str, names)) or column_names("x", array.shape[1])
-    if len(names) != array.shape[1] or len(set(names)) != len(names):
-        raise DataError(
-            f"{path.name}: expected {array.shape[1]} different names; got {list(names)}."
-        )
+    width = array.shape[1] if array.ndim == 2 else 0
+    names = tuple(map(str, names)) or column_names("x", width)
+    if len(names) != width or len(set(names)) != len(names):
+        raise DataError(f"{path.name}: expected {width} different names; got {list(names)}.")
     wrong = {k: a.shape for k, a in more.items() if a.ndim not in (1, 2) or len(a) != len(array)}
     if wrong:
         raise DataError(f"{path.name}: expected arrays of {len(array)} rows; got {wrong}.")
@@ -93,57 +120,62 @@ def save_array(
             f"{path.name}: expected further arrays with names of their own, not 'x', 'names' or "
             f"those of columns; got {list(more)}."
         )
-    _write(path, dict(zip(names, array.T, strict=True)), more)
+    if path.suffix.lower() not in TABLES:
+        _write(path, {"x": array, **({"names": np.array(names)} if names else {}), **more})
+        return
+    if not names:
+        raise DataError(
+            f"{path.name}: expected rows of a table; got points of shape {array.shape[1:]}. Write "
+            "them to a .npy, .npz or .h5 file."
+        )
+    columns = dict(zip(names, array.T, strict=True))
+    for name, group in more.items():
+        group = group.reshape(len(group), -1)
+        members = [name] if group.shape[1] == 1 else column_names(name, group.shape[1])
+        columns.update(zip(members, group.T, strict=True))
+    _write(path, columns)
 
 
-def _write(path: Path, columns: Columns, more: Columns) -> None:
-    """Write ``columns``, and ``more`` arrays beside them, in the format of the suffix."""
+def _write(path: Path, arrays: Arrays) -> None:
+    """Write arrays in the format of the suffix: the columns of a table, or ``x`` and others."""
     with replacing(path) as file:
-        WRITERS[path.suffix.lower()](file, columns, more)
+        WRITERS[path.suffix.lower()](file, arrays)
 
 
-def _frame(columns: Columns, more: Columns) -> Any:
+def _frame(columns: Arrays) -> Any:
     import polars as pl
 
-    wide = dict(columns)
-    for name, array in more.items():
-        array = array.reshape(len(array), -1)
-        group = [name] if array.shape[1] == 1 else column_names(name, array.shape[1])
-        wide.update(zip(group, array.T, strict=True))
-    return pl.DataFrame({name: np.ascontiguousarray(array) for name, array in wide.items()})
+    return pl.DataFrame({name: np.ascontiguousarray(column) for name, column in columns.items()})
 
 
-def _arrays(columns: Columns, more: Columns) -> dict[str, np.ndarray]:
-    return {"x": np.stack(list(columns.values()), axis=1), "names": np.array(list(columns)), **more}
+def _write_csv(file: BinaryIO, columns: Arrays) -> None:
+    _frame(columns).write_csv(file)
 
 
-def _write_csv(file: BinaryIO, columns: Columns, more: Columns) -> None:
-    _frame(columns, more).write_csv(file)
+def _write_parquet(file: BinaryIO, columns: Arrays) -> None:
+    _frame(columns).write_parquet(file)
 
 
-def _write_parquet(file: BinaryIO, columns: Columns, more: Columns) -> None:
-    _frame(columns, more).write_parquet(file)
-
-
-def _write_npy(file: BinaryIO, columns: Columns, more: Columns) -> None:
+def _write_npy(file: BinaryIO, arrays: Arrays) -> None:
+    more = [name for name in arrays if name not in ("x", "names")]
     if more:
         raise DataError(f".npy holds one array; expected .npz or .h5 for {', '.join(more)} too.")
-    np.save(file, _arrays(columns, {})["x"], allow_pickle=False)
+    np.save(file, arrays["x"], allow_pickle=False)
 
 
-def _write_npz(file: BinaryIO, columns: Columns, more: Columns) -> None:
-    np.savez(file, allow_pickle=False, **_arrays(columns, more))
+def _write_npz(file: BinaryIO, arrays: Arrays) -> None:
+    np.savez(file, allow_pickle=False, **arrays)
 
 
-def _write_h5(file: BinaryIO, columns: Columns, more: Columns) -> None:
+def _write_h5(file: BinaryIO, arrays: Arrays) -> None:
     import h5py
 
     with h5py.File(file, "w") as target:
-        for name, array in _arrays(columns, more).items():
+        for name, array in arrays.items():
             target[name] = array.astype(h5py.string_dtype()) if array.dtype.kind == "U" else array
 
 
-WRITERS: dict[str, Callable[[BinaryIO, Columns, Columns], None]] = {
+WRITERS: dict[str, Callable[[BinaryIO, Arrays], None]] = {
     ".npy": _write_npy,
     ".npz": _write_npz,
     ".csv": _write_csv,
@@ -151,3 +183,5 @@ WRITERS: dict[str, Callable[[BinaryIO, Columns, Columns], None]] = {
     ".h5": _write_h5,
     ".hdf5": _write_h5,
 }
+TABLES = (".csv", ".parquet")
+"""Formats that hold columns and nothing else."""

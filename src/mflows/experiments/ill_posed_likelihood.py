@@ -40,7 +40,7 @@ from mflows.runs import commit
 from mflows.simulators import GaussianSphere
 from mflows.training import Batch, Phase, recipes
 from mflows.training.epoch import begin
-from mflows.training.rows import InMemory
+from mflows.training.rows import Rows
 
 POINTS, TEST, EPOCHS = 10_000, 2_000, 24
 CIRCLE = GaussianSphere(1, dim=2, noise=0.0)
@@ -132,7 +132,7 @@ def _epochs(key, flow: Flow, batch: Batch, phases: list[Phase]):
         if phase.start is not None:
             flow = phase.start(phase_key, flow, batch)
         prepare = getattr(phase.objective, "prepare", None)
-        rows = InMemory(batch if prepare is None else prepare(flow, batch))
+        rows = Rows(batch if prepare is None else prepare(flow, batch))
         loop, state = begin(phase_key, flow, phase, rows)
         for epoch in range(phase.epochs):
             state, _ = loop.epoch(state, epoch)

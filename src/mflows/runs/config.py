@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import jax.random as jr
 
 from mflows import systems
-from mflows.data import STREAM_FORMATS, Data, Stream, check_latent_dim
+from mflows.data import STREAM_FORMATS, Data, check_latent_dim
 from mflows.flow import Flow
 from mflows.training import Alternate, Phase, recipes
 
@@ -145,7 +145,7 @@ class Config:
             stream=self.streamed,
         )
 
-    def setup(self, data: Data | Stream) -> Setup:
+    def setup(self, data: Data) -> Setup:
         """The untrained flow, the phases and the key, for a resolved config.
 
         Raises:

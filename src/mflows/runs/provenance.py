@@ -5,6 +5,7 @@ import platform
 import shlex
 import subprocess
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,26 @@ def describe(seed: int) -> dict[str, Any]:
         "wall_seconds": None,
         "cpu_seconds": None,
     }
+
+
+class Clock:
+    """Times of a training that starts now.
+
+    Args:
+        before: Seconds that earlier, interrupted parts of it took.
+    """
+
+    def __init__(self, before: float):
+        self._started, self._computed = time.monotonic() - before, time.process_time()
+
+    def ended(self, status: str) -> dict[str, Any]:
+        """What ``provenance.json`` says of the end, if it is now."""
+        return {
+            "status": status,
+            "ended": now(),
+            "wall_seconds": round(time.monotonic() - self._started, 3),
+            "cpu_seconds": round(time.process_time() - self._computed, 3),
+        }
 
 
 def command() -> str:

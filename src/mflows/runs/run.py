@@ -11,7 +11,7 @@ Identity is the folder's content: a run can be moved and renamed.
 """
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,10 @@ import jax
 import numpy as np
 
 from mflows import data as tables
-from mflows.data import Data, DataError, Pieces, Split, StreamSplit
+from mflows.data import Data, DataError, Split
 from mflows.flow import Flow, Score
 from mflows.runs.config import Config
-from mflows.runs.source import Source, digest, read
+from mflows.runs.source import Source, digest, open_data
 from mflows.saving import LoadError
 from mflows.saving import load as load_flow
 
@@ -40,6 +40,7 @@ class Run:
         flow: The trained flow.
         history: One row per epoch: phase, epoch, train, validation, seconds.
         provenance: The content of ``provenance.json``.
+        parts: The rows it was trained on and those held out, where they are known already.
     """
 
     folder: Path
@@ -48,9 +49,12 @@ class Run:
     flow: Flow
     history: list[dict[str, Any]]
     provenance: dict[str, Any]
+    parts: Split | None = field(default=None, repr=False)
 
-    def split(self, path: str | Path | None = None) -> Split | StreamSplit:
+    def split(self, path: str | Path | None = None) -> Split:
         """The rows it was trained on, and the rows held out.
+
+        Right after training these are the ones in use; those of an opened run are read.
 
         Args:
             path: Where the data file is now, if it was moved.
@@ -58,6 +62,8 @@ class Run:
         Raises:
             DataError: If the file is not there any more, or is not the same.
         """
+        if self.parts is not None and path is None:
+            return self.parts
         path = Path(path or self.config.data)
         if not path.is_file():
             raise DataError(
@@ -69,27 +75,26 @@ class Run:
                 f"{path} is not the file that {self.folder} was trained on: its content has "
                 "changed. Restore it, or say where the original is (--data on the command line)."
             )
-        data, _ = read(replace(self.config, data=str(path)))
+        data = open_data(replace(self.config, data=str(path)))
         return data.split(self.config.validation_fraction, seed=self.config.seed)
 
-    def load(self, path: str | Path) -> Data:
-        """Load another table, with the columns that the flow was trained on.
+    def load(self, path: str | Path, *, stream: bool = False) -> Data:
+        """Load other data, with the columns that the flow was trained on.
+
+        Args:
+            path: A file of any format.
+            stream: Leave the rows in the file where its format allows, to go through them in
+                ``pieces``; they may then be larger than memory.
 
         Raises:
-            DataError: If it cannot be read or lacks columns.
+            DataError: If they cannot be read, lack columns or have another shape.
         """
         return tables.load_like(
-            path, names=self.source.names, condition_names=self.source.condition_names
-        )
-
-    def pieces(self, path: str | Path) -> Pieces:
-        """The same in pieces, so that the table may be larger than memory.
-
-        Raises:
-            DataError: As for `load`; for values that are not finite when their piece is wanted.
-        """
-        return tables.pieces_like(
-            path, names=self.source.names, condition_names=self.source.condition_names
+            path,
+            names=self.source.names,
+            condition_names=self.source.condition_names,
+            shape=self.source.shape,
+            stream=stream,
         )
 
     def score(self, data: Data) -> Score:

@@ -1,4 +1,4 @@
-"""The table that a run is trained on: what to remember of it, so that a change is noticed."""
+"""The data that a run is trained on: what to remember of them, so that a change is noticed."""
 
 import hashlib
 from collections.abc import Mapping
@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from mflows.data import Data, Stream, load, stream
+from mflows.data import Data, load, stream
 from mflows.runs.config import Config
 
 
@@ -17,35 +17,48 @@ class Source:
     Attributes:
         sha256: Digest of the file's content.
         rows: Number of rows.
-        names: Names of the columns of x.
+        names: Names of the columns of x; none if points have more than one axis.
         condition_names: Names of the columns of the condition.
+        shape: Shape of a point.
     """
 
     sha256: str
     rows: int
     names: tuple[str, ...]
     condition_names: tuple[str, ...]
+    shape: tuple[int, ...]
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Source":
-        """The source with these values."""
+        """The source with these values; earlier versions kept no shape."""
         names, condition_names = tuple(values["names"]), tuple(values["condition_names"])
-        return cls(values["sha256"], values["rows"], names, condition_names)
+        shape = tuple(values.get("shape", (len(names),)))
+        return cls(values["sha256"], values["rows"], names, condition_names, shape)
 
     def as_dict(self) -> dict[str, Any]:
         """The source as plain values."""
         return asdict(self)
 
 
-def read(config: Config) -> tuple[Data | Stream, Source]:
-    """Load or open the data of a config.
+def read(config: Config) -> tuple[Data, Source]:
+    """The data of a config, and what to remember of them.
 
     Raises:
         DataError: If they cannot be loaded or used.
     """
-    read = stream if config.streamed else load
-    data = read(config.data, condition=config.condition, drop_constant=config.drop_constant)
-    return data, Source(digest(config.data), len(data), data.names, data.condition_names)
+    data = open_data(config)
+    names = data.names, data.condition_names
+    return data, Source(digest(config.data), len(data), *names, data.shape)
+
+
+def open_data(config: Config) -> Data:
+    """Load the data of a config, or open their file.
+
+    Raises:
+        DataError: If they cannot be loaded or used.
+    """
+    take = stream if config.streamed else load
+    return take(config.data, condition=config.condition, drop_constant=config.drop_constant)
 
 
 def digest(path: str | Path) -> str:

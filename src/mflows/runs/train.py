@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -11,8 +10,9 @@ from typing import Any
 import jax
 
 from mflows.data import write_atomically
+from mflows.flow import Flow
 from mflows.runs.config import Config
-from mflows.runs.provenance import describe, now
+from mflows.runs.provenance import Clock, describe, now
 from mflows.runs.run import FORMAT, Run, open_run, read_config
 from mflows.runs.source import Source, read
 from mflows.saving import save
@@ -65,46 +65,25 @@ def train(
         TrainingDiverged: If a loss exploded; the last good flow is saved all the same.
     """
     folder = Path(folder)
-    if leads(devices):
+    writes = leads(devices)
+    if writes:
         _check_folder(folder, overwrite=overwrite, resume=resume)
     data, source = read(config)
     config = replace(config, data=str(Path(config.data).resolve()))
     parts = data.split(config.validation_fraction, seed=config.seed)
     config = config.resolved(len(parts.kept))
     flow, phases, key = config.setup(data)
-
     provenance = describe(config.seed)
     if resume and (folder / "config.json").is_file():
         _check_same(folder, config, source)
         if (folder / "flow.json").is_file():
-            return open_run(folder)
-        if (folder / "provenance.json").is_file():
-            provenance = json.loads((folder / "provenance.json").read_text())
-        provenance.update(status="training", ended=None)
-        provenance["resumed"].append(now())
-    elif leads(devices):
-        if overwrite:
-            _remove(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        described = {"format": FORMAT, "mflows": __version__, **config.as_dict()}
-        _write(folder / "config.json", {**described, "source": source.as_dict()})
-    if leads(devices):
+            return replace(open_run(folder), parts=parts)
+        provenance = _resumed(folder, provenance)
+    elif writes:
+        _start(folder, config, source, overwrite=overwrite)
+    if writes:
         _write(folder / "provenance.json", provenance)
-
-    started, computed = time.monotonic() - _seconds_before(folder), time.process_time()
-
-    def end(flow, status: str) -> None:
-        if not leads(devices):
-            return
-        provenance.update(
-            status=status,
-            ended=now(),
-            wall_seconds=round(time.monotonic() - started, 3),
-            cpu_seconds=round(time.process_time() - computed, 3),
-        )
-        _write(folder / "provenance.json", provenance)
-        save(folder, flow)  # last: a run has ended when its flow is there
-
+    clock = Clock(_seconds_before(folder))
     try:
         fitted = fit(
             key,
@@ -119,11 +98,35 @@ def train(
             each_epoch=each_epoch,
         )
     except TrainingDiverged as error:
-        end(error.flow, "diverged")
+        if writes:
+            _end(folder, error.flow, provenance | clock.ended("diverged"))
         error.args = (f"{error} The last good flow is saved in {folder}.",)
         raise
-    end(fitted.flow, "finished")
-    return Run(folder, config, source, fitted.flow, fitted.history, provenance)
+    provenance |= clock.ended("finished")
+    if writes:
+        _end(folder, fitted.flow, provenance)
+    return Run(folder, config, source, fitted.flow, fitted.history, provenance, parts)
+
+
+def _start(folder: Path, config: Config, source: Source, *, overwrite: bool) -> None:
+    """Make the folder of a new run."""
+    if overwrite:
+        _remove(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    described = {"format": FORMAT, "mflows": __version__, **config.as_dict()}
+    _write(folder / "config.json", {**described, "source": source.as_dict()})
+
+
+def _resumed(folder: Path, new: dict[str, Any]) -> dict[str, Any]:
+    """The provenance of a run that goes on; ``new`` where it had none yet."""
+    path = folder / "provenance.json"
+    known = json.loads(path.read_text()) if path.is_file() else new
+    return {**known, "status": "training", "ended": None, "resumed": [*known["resumed"], now()]}
+
+
+def _end(folder: Path, flow: Flow, provenance: dict[str, Any]) -> None:
+    _write(folder / "provenance.json", provenance)
+    save(folder, flow)  # last: a run has ended when its flow is there
 
 
 def _check_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:

@@ -19,7 +19,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
-from mflows.data import Data, Stream
+from mflows.data import Data
 from mflows.flow import Flow
 from mflows.keys import integer_seed
 from mflows.models import rebuild
@@ -86,7 +86,7 @@ class Fitted:
 def fit(
     key: PRNGKeyArray,
     flow: Flow,
-    data: Data | Stream | np.ndarray,
+    data: Data | np.ndarray,
     phases: Sequence[Phase | Alternate],
     *,
     validation: Data | np.ndarray | float = 0.1,
@@ -104,8 +104,8 @@ def fit(
     Args:
         key: Random key for the split, the order of points and whatever the objectives draw.
         flow: The flow to start from.
-        data: Training data, as ``Data``, as an array of shape (N, *shape), or as a ``Stream`` of a
-            file larger than memory.
+        data: Training data, as ``Data``, in memory or streamed from a file, or as an array of shape
+            (N, *shape).
         phases: A recipe, for instance ``mflows.recipes.manifold_then_density()``.
         validation: Held-out data, or the fraction of ``data`` to hold out; with 0 the training
             loss stands in for the validation loss.
@@ -245,8 +245,8 @@ def _since_best(rows: list[dict]) -> int:
     return len(losses) - 1 - losses.index(min(losses))
 
 
-def _split(key, data, validation) -> tuple[Data | Stream, Data | None]:
-    data = data if isinstance(data, Data | Stream) else Data(np.asarray(data))
+def _split(key, data, validation) -> tuple[Data, Data | None]:
+    data = data if isinstance(data, Data) else Data(np.asarray(data))
     if isinstance(validation, Data):
         return data, validation
     if not isinstance(validation, float | int):

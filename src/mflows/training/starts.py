@@ -29,7 +29,7 @@ from mflows.models import rebuild
 from mflows.training.epoch import begin
 from mflows.training.objectives.likelihood import Regression
 from mflows.training.phases import Batch, Phase, Supervised
-from mflows.training.rows import InMemory
+from mflows.training.rows import Rows
 
 BOLD = Phase(Regression(), ("chart",), epochs=1, name="unroll", weight_decay=0.0, clip=5.0)
 CAREFUL = replace(BOLD, learning_rate=3e-4, clip=0.5)
@@ -129,7 +129,7 @@ def _regressed(
     size = min(phase.batch_size, points)
     epochs = -(-steps // (points // size))
     phase = replace(phase, batch_size=size, epochs=epochs)
-    loop, state = begin(key, flow, phase, InMemory(data), None if decay else CONSTANT)
+    loop, state = begin(key, flow, phase, Rows(data), None if decay else CONSTANT)
     for epoch in range(epochs):
         state, _ = loop.epoch(state, epoch)
     return loop.flow(state.parameters)
