@@ -42,6 +42,12 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
+def test_a_run_of_an_earlier_version_has_no_shape(trained):
+    known = trained.source.as_dict()
+    assert known.pop("shape") == (3,)
+    assert runs.Source.from_dict(known) == trained.source
+
+
 def test_a_run_folder_holds_everything(trained):
     names = {path.name for path in trained.folder.iterdir()}
     assert names >= {"config.json", "flow.json", "flow.safetensors", "history.jsonl"}
@@ -77,6 +83,28 @@ def test_the_split_is_that_of_training(trained, table):
     assert len(rows) == tiny.ROWS
     again = runs.open_run(trained.folder).split(table)
     np.testing.assert_array_equal(again.held_out.x, held_out.x)
+
+
+def test_the_file_is_read_hashed_and_checked_once(table, tmp_path, monkeypatch):
+    seen = []
+
+    def counted(module, name):
+        genuine = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *a, **k: seen.append(name) or genuine(*a, **k))
+
+    counted(import_module("mflows.runs.source"), "digest")
+    counted(import_module("mflows.runs.run"), "digest")
+    counted(import_module("mflows.data.loading"), "read_table")
+    for module in ("mflows.data.loading", "mflows.data.data"):
+        counted(import_module(module), "check_finite")
+    once = ["check_finite", "digest", "read_table"]
+
+    run = runs.train(tmp_path / "run", tiny.config(table, epochs=2))
+    run.score(run.split().held_out[:10])  # as `mflows fit` does at its end
+    assert sorted(seen) == once
+    seen.clear()
+    runs.open_run(tmp_path / "run").split()  # as a report does
+    assert sorted(seen) == once
 
 
 def test_changed_or_missing_data_are_noticed(trained, tmp_path):
