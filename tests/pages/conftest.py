@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from mflows.pages import Conditioning, Content, Curve, Points, Surface, Table, View
+from mflows.pages import Conditioning, Content, Manifold, Points, Table, View
 
 HEIGHT = [
     -1.2168586603515, 1.5222185058080, -1.2137184774524, 0.0565082877925, -0.0238915801177,
@@ -83,8 +83,9 @@ def surface_content(points: int = 6000, grid: int = 90) -> Content:
     x = surface_points(mesh)
     views = [
         View(
-            Surface(bent(x, 0.12), surface_log_prob(mesh, t) + 0.15 * np.sin(x[..., 0]), label),
-            Surface(x, surface_log_prob(mesh, t), label),
+            Manifold(bent(x, 0.12), surface_log_prob(mesh, t) + 0.15 * np.sin(x[..., 0])),
+            Manifold(x, surface_log_prob(mesh, t)),
+            label,
         )
         for t, label in ((0.0, "theta = 0"), (-1.0, "theta = -1"), (1.0, "theta = 1"))
     ]
@@ -178,7 +179,9 @@ def curve_content(dim: int = 2) -> Content:
     error = 0.01 * rng.normal(size=2000)
     gap = np.where(np.arange(300) < 20, np.nan, 0.0)  # where the model has no density
     points = Points(place(angle, 1 + error), log_prob(angle), np.abs(error))
-    model = Curve(place(phi, 1 + 0.03 * np.cos(3 * phi)), log_prob(phi) + 0.1 * np.sin(phi) + gap)
+    model = Manifold(
+        place(phi, 1 + 0.03 * np.cos(3 * phi)), log_prob(phi) + 0.1 * np.sin(phi) + gap
+    )
     return Content(
         title="Circle",
         summary={"held-out mean distance": "0.008"},
@@ -188,22 +191,22 @@ def curve_content(dim: int = 2) -> Content:
         conditioning=Conditioning(np.ones(2000), limit=84_000.0),
         samples=place(rng.vonmises(np.pi / 2, 1.6, 2000), 1.0),
         latent=angle[:, None],
-        views=[View(model, Curve(place(phi, 1.0), log_prob(phi)))],
+        views=[View(model, Manifold(place(phi, 1.0), log_prob(phi)))],
     )
 
 
 def image_content() -> Content:
-    """Blobs of 8 x 8 pixels, placed by two numbers."""
+    """Orange blobs of 8 x 8 pixels, placed by two numbers."""
     rng = np.random.default_rng(3)
     row, column = np.meshgrid(np.arange(8), np.arange(8), indexing="ij")
 
     def images(u: np.ndarray) -> np.ndarray:
         y, x = (a[:, None, None] for a in 3.5 + 1.5 * u.T)
-        return np.exp(-0.3 * ((row - y) ** 2 + (column - x) ** 2))[..., None]
+        return np.exp(-0.3 * ((row - y) ** 2 + (column - x) ** 2))[..., None] * [1, 0.6, 0.1]
 
     def points(count: int) -> tuple[Points, np.ndarray]:
         u = rng.normal(size=(count, 2))
-        noise = 0.01 * rng.normal(size=(count, 8, 8, 1))
+        noise = 0.01 * rng.normal(size=(count, 8, 8, 3))
         distance = np.linalg.norm(noise.reshape(count, -1), axis=1)
         return Points(images(u) + noise, -0.5 * (u**2).sum(1), distance), u
 
@@ -212,7 +215,7 @@ def image_content() -> Content:
         title="Images",
         train=points(400)[0],
         held_out=held_out,
-        samples=images(0.8 * rng.normal(size=(200, 2))),
+        samples=images(0.6 * rng.normal(size=(200, 2))),
         projections=images(u[:10]),
         latent=u,
     )

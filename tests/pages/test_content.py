@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mflows.pages import Conditioning, Content, Curve, Points, Surface, Table, View
+from mflows.pages import Conditioning, Content, Manifold, Points, Table, View
 
 GRID = np.zeros((4, 5, 3))
 LINE = np.zeros((4, 2))
@@ -18,13 +18,13 @@ LINE = np.zeros((4, 2))
         (lambda: Points(np.zeros((4, 3)), distance=np.zeros((4, 1))), r"distance .* got \(4, 1\)"),
         (lambda: Conditioning(np.zeros((4, 1)), 1.0), r"shape \(N,\), .* got \(4, 1\)"),
         (lambda: Conditioning(np.zeros(0), 1.0), r"N >= 1 points; got \(0,\)"),
-        (lambda: Surface(np.zeros((4, 3)), np.zeros(4)), r"\(k, l, 3\) .* got \(4, 3\)"),
-        (lambda: Surface(GRID, np.zeros((5, 4))), r"\(4, 5\) .* got \(5, 4\)"),
-        (lambda: Curve(np.zeros((4, 5)), np.zeros(4)), r"\(k, 2\) or \(k, 3\) .* got \(4, 5\)"),
+        (lambda: Manifold(np.zeros((1, 5, 3)), np.zeros((1, 5))), r"\(k, l, 3\).* got \(1, 5, 3\)"),
+        (lambda: Manifold(GRID, np.zeros((5, 4))), r"\(4, 5\) .* got \(5, 4\)"),
+        (lambda: Manifold(np.zeros((4, 5)), np.zeros(4)), r"\(k, 2\) or \(k, 3\).* got \(4, 5\)"),
         (lambda: Table("t", ["a", "b"], [[1, 2], [3]]), r"Expected 2 cells .* 't'; got 1 in row 1"),
         (
-            lambda: View(Surface(GRID, np.zeros((4, 5))), Curve(LINE, np.zeros(4))),
-            "same kind and dimension; got Surface in 3 and Curve in 2",
+            lambda: View(Manifold(GRID, np.zeros((4, 5))), Manifold(LINE, np.zeros(4))),
+            "got a surface in 3 dimensions and a curve in 2",
         ),
     ],
 )
@@ -43,8 +43,8 @@ def test_wrong_shapes(make, message):
         (
             {
                 "views": [
-                    View(Surface(GRID, GRID[..., 0])),
-                    View(Curve(np.zeros((4, 3)), LINE[:, 0])),
+                    View(Manifold(GRID, GRID[..., 0])),
+                    View(Manifold(np.zeros((4, 3)), LINE[:, 0])),
                 ]
             },
             "all of surfaces or all of curves",

@@ -9,15 +9,14 @@ per kind of figure returns plain Plotly specifications, and ``page`` sets them i
 """
 
 from mflows.pages.checks import Warn, warnings_of
-from mflows.pages.content import Conditioning, Content, Curve, Points, Surface, Table, View
+from mflows.pages.content import Conditioning, Content, Manifold, Points, Table, View
 from mflows.pages.page import html, write
 
 __all__ = [
     "Conditioning",
     "Content",
-    "Curve",
+    "Manifold",
     "Points",
-    "Surface",
     "Table",
     "View",
     "Warn",

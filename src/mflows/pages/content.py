@@ -72,13 +72,13 @@ class Conditioning:
 
 
 @dataclass(frozen=True)
-class Surface:
-    """A two-dimensional manifold in three dimensions: a grid of vertices.
+class Manifold:
+    """A curve or a surface that can be drawn.
 
     Args:
-        x: Vertices, shape ``(k, l, 3)``, neighbours on the grid being neighbours on the surface.
-        log_prob: Log density at each vertex, shape ``(k, l)``.
-        label: The condition it belongs to, such as ``"theta = 0.5"``; may be empty.
+        x: Vertices in order along a curve, shape ``(k, 2)`` or ``(k, 3)``, or in a grid on a
+            surface, shape ``(k, l, 3)``.
+        log_prob: Log density at each vertex, shape ``(k,)`` or ``(k, l)``.
 
     Raises:
         ValueError: If the shapes do not agree.
@@ -86,43 +86,21 @@ class Surface:
 
     x: np.ndarray
     log_prob: np.ndarray
-    label: str = ""
 
     def __post_init__(self):
         x = np.asarray(self.x, dtype=float)
-        if x.ndim != 3 or x.shape[2] != 3 or min(x.shape[:2]) < 2:
+        if (x.ndim, x.shape[-1]) not in ((2, 2), (2, 3), (3, 3)) or min(x.shape[:-1]) < 2:
             raise ValueError(
-                "Expected x of a Surface of shape (k, l, 3) with k, l >= 2; "
-                f"got {x.shape}. A curve (n = 1) is a Curve."
+                "Expected x of a Manifold of shape (k, 2) or (k, 3), which is a curve, or "
+                f"(k, l, 3), a surface, with k, l >= 2; got {x.shape}."
             )
         object.__setattr__(self, "x", x)
-        _set_array(self, "log_prob", x.shape[:2])
+        _set_array(self, "log_prob", x.shape[:-1])
 
-
-@dataclass(frozen=True)
-class Curve:
-    """A one-dimensional manifold in two or three dimensions: vertices in order along it.
-
-    Args:
-        x: Vertices, shape ``(k, 2)`` or ``(k, 3)``.
-        log_prob: Log density at each vertex, shape ``(k,)``.
-        label: The condition it belongs to; may be empty.
-
-    Raises:
-        ValueError: If the shapes do not agree.
-    """
-
-    x: np.ndarray
-    log_prob: np.ndarray
-    label: str = ""
-
-    def __post_init__(self):
-        x = _rows(self, "x", axes=1)
-        if x.shape[1] not in (2, 3) or x.shape[0] < 2:
-            raise ValueError(
-                f"Expected x of a Curve of shape (k, 2) or (k, 3) with k >= 2; got {x.shape}."
-            )
-        _set_array(self, "log_prob", (x.shape[0],))
+    @property
+    def kind(self) -> str:
+        """``curve`` or ``surface``."""
+        return "curve" if self.x.ndim == 2 else "surface"
 
 
 @dataclass(frozen=True)
@@ -132,22 +110,23 @@ class View:
     Args:
         model: The learned manifold.
         truth: The true manifold, of the same kind; ``None`` if it is not known.
+        label: The condition, such as ``"theta = 0.5"``; may be empty.
 
     Raises:
         ValueError: If model and truth are not of the same kind and dimension.
     """
 
-    model: Surface | Curve
-    truth: Surface | Curve | None = None
+    model: Manifold
+    truth: Manifold | None = None
+    label: str = ""
 
     def __post_init__(self):
-        if self.truth is None:
-            return
-        kinds = [(type(m).__name__, m.x.shape[-1]) for m in (self.model, self.truth)]
-        if kinds[0] != kinds[1]:
+        both = [m for m in (self.model, self.truth) if m is not None]
+        kinds = [f"a {m.kind} in {m.x.shape[-1]} dimensions" for m in both]
+        if len(set(kinds)) > 1:
             raise ValueError(
-                "Expected model and truth of the same kind and dimension; "
-                f"got {kinds[0][0]} in {kinds[0][1]} and {kinds[1][0]} in {kinds[1][1]} dimensions."
+                "Expected model and truth of the same kind and dimension; got "
+                f"{' and '.join(kinds)}."
             )
 
 
@@ -235,7 +214,7 @@ class Content:
             shapes["names"] = (len(self.names),)
         if len(set(shapes.values())) > 1:
             raise ValueError(f"Expected points of one shape throughout; got {shapes}.")
-        if len({type(view.model) for view in self.views}) > 1:
+        if len({view.model.kind for view in self.views}) > 1:
             raise ValueError("Expected views all of surfaces or all of curves; got both.")
         if self.latent is not None:
             latent = _rows(self, "latent", axes=1)

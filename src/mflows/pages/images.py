@@ -41,7 +41,7 @@ def image_figure(
         "Above: points that the model has not seen. "
         + ("Below each: its projection onto the learned manifold. " if "projection" in rows else "")
         + ("The last row: samples, which belong to no point above. " if "sample" in rows else "")
-        + f"The grey scale spans the data, from {low:.3g} to {high:.3g}"
+        + f"Brightness spans the data, from {low:.3g} to {high:.3g}"
         + (f"; the mean of {x.shape[3]} channels." if x.shape[3:] not in ((), (1,), (3,)) else ".")
     )
     return Figure("Images", caption, [Variant(drawing)], wide=True, min_width=560)

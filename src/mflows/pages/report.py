@@ -14,7 +14,7 @@ import numpy as np
 from mflows import simulators
 from mflows.data import Data
 from mflows.flow import Score
-from mflows.pages.content import Conditioning, Content, Curve, Points, Surface, View
+from mflows.pages.content import Conditioning, Content, Manifold, Points, View
 from mflows.pages.images import COLUMNS
 from mflows.pages.page import write
 from mflows.runs import Run
@@ -167,8 +167,8 @@ def _views(run: Run, data: Data) -> Iterator[View]:
     u = np.asarray(run.flow.encode(data.x, data.condition))
     for condition, label in _conditions(run, data):
         x = run.flow.decode(_grid(u), condition)
-        model = _manifold(x, run.flow.log_prob(x, condition), label)
-        yield View(model, _truth(run, data, condition, label))
+        model = Manifold(np.asarray(x), np.asarray(run.flow.log_prob(x, condition)))
+        yield View(model, _truth(run, data, condition), label)
 
 
 def _conditions(run: Run, data: Data) -> Iterator[tuple[np.ndarray | None, str]]:
@@ -182,11 +182,6 @@ def _conditions(run: Run, data: Data) -> Iterator[tuple[np.ndarray | None, str]]
         yield row, ", ".join(f"{name} = {value:.2g}" for name, value in values)
 
 
-def _manifold(x, log_prob, label: str) -> Surface | Curve:
-    kind = Curve if np.ndim(log_prob) == 1 else Surface
-    return kind(np.asarray(x), np.asarray(log_prob), label)
-
-
 def _grid(u: np.ndarray) -> np.ndarray:
     """A grid over points (N, n), shape (STEPS, 1) or (GRID, GRID, 2)."""
     steps = STEPS if u.shape[1] == 1 else GRID
@@ -194,7 +189,7 @@ def _grid(u: np.ndarray) -> np.ndarray:
     return np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1)
 
 
-def _truth(run: Run, data: Data, condition, label: str) -> Surface | Curve | None:
+def _truth(run: Run, data: Data, condition) -> Manifold | None:
     """The true manifold above the middle of the data, where their simulator can tell it."""
     if run.config.simulator is None:
         return None
@@ -208,4 +203,4 @@ def _truth(run: Run, data: Data, condition, label: str) -> Surface | Curve | Non
     if z.shape[1] != run.flow.latent_dim:
         return None
     x = simulator.embed(_grid(z))
-    return _manifold(x, simulator.log_prob(x, theta), label)
+    return Manifold(np.asarray(x), np.asarray(simulator.log_prob(x, theta)))

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
 from mflows.pages.checks import finite
-from mflows.pages.content import Curve, Points, Surface, View
+from mflows.pages.content import Manifold, Points, View
 from mflows.pages.figures import (
     DENSITY_TITLE,
     MUTED,
@@ -46,7 +46,7 @@ def manifold_figure(
     if not flat:
         frame["camera"] = _camera(views[0].truth or views[0].model)
     variants = [_variant(view, points, frame, colours) for view in views]
-    kind = "curve" if isinstance(views[0].model, Curve) else "surface"
+    kind = views[0].model.kind
     truth = any(view.truth is not None for view in views)
     caption = (
         f"The manifold that the model learned{', beside the true one,' if truth else ''} coloured "
@@ -108,17 +108,16 @@ def _variant(view: View, points: np.ndarray, frame: dict[str, Any], colours: Ran
     for panel in range(len(pair) if frame.get("square") else 0):
         anchor = f"x{panel + 1 if panel else ''}"
         drawing.update_yaxes(scaleanchor=anchor, col=panel + 1)
-    label = view.model.label or (view.truth.label if view.truth else "")
-    return Variant(drawing, label or "no label", narrow)
+    return Variant(drawing, view.label or "no label", narrow)
 
 
-def _trace(manifold: Surface | Curve, name: str) -> Any:
+def _trace(manifold: Manifold, name: str) -> Any:
     known = np.isfinite(manifold.log_prob)  # what is not finite is a gap
     x = [single(np.where(known, c, np.nan)) for c in np.moveaxis(manifold.x, -1, 0)]
     place = dict(zip("xyz", x, strict=False))
     colour = single(manifold.log_prob)
     shared = {"name": name, "showlegend": False}
-    if isinstance(manifold, Surface):
+    if manifold.kind == "surface":
         return go.Surface(
             **place,
             **shared,
@@ -156,7 +155,7 @@ def _dots(points: np.ndarray) -> Any:
     )
 
 
-def _camera(manifold: Surface | Curve) -> dict[str, Any]:
+def _camera(manifold: Manifold) -> dict[str, Any]:
     """Look from the side of the densest vertex, from a little above."""
     x = manifold.x.reshape(-1, manifold.x.shape[-1])
     log_prob = np.where(np.isfinite(manifold.log_prob), manifold.log_prob, -np.inf).ravel()
