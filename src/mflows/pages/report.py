@@ -49,6 +49,7 @@ def content(run: Run, *, data: str | Path | None = None) -> Content:
     flow, tabular = run.flow, len(run.flow.shape) == 1
     learned = flow.latent_dim < math.prod(flow.shape)
     shown = test[:COLUMNS]
+    projected = flow.project(shown.x, shown.condition) if learned and not tabular else None
     scores = [run.score(part) if _tractable(run) else None for part in (train, test)]
     seen, unseen = map(partial(_points, run), (train, test), scores)
     conditioning = _conditioning(scores[1])
@@ -69,9 +70,7 @@ def content(run: Run, *, data: str | Path | None = None) -> Content:
         held_out=unseen,
         conditioning=conditioning,
         samples=np.asarray(samples),
-        projections=None
-        if tabular or not learned
-        else np.asarray(flow.project(shown.x, shown.condition)),
+        projections=None if projected is None else np.asarray(projected),
         latent=np.asarray(flow.encode(test.x, test.condition)) if learned else None,
         names=run.source.names if tabular else (),
         views=list(_views(run, test)) if learned and _tractable(run) else (),

@@ -73,7 +73,7 @@ def _negative_log_prob(run: Run, held_out: Data) -> float:
 def _mmd(run: Run, held_out: Data) -> float:
     """MMD^2 of samples and held-out points, of (x, theta) jointly where there is a condition.
 
-    In units of the held-out points' standard deviations, so that all columns count alike. The
+    In units of the held-out points' standard deviations, so that all coordinates count alike. The
     random key is the run's seed: trials differ in their flows and in nothing else.
     """
     points, key = held_out[:_COMPARED], jr.key(run.config.seed)
@@ -82,10 +82,12 @@ def _mmd(run: Run, held_out: Data) -> float:
     else:
         theta = np.asarray(points.condition, dtype=float)
         samples, given = run.flow.sample(key, condition=jnp.asarray(theta)), [theta]
-    reference = np.concatenate([points.x, *given], axis=1)
+    reference, drawn = (
+        np.concatenate([np.reshape(x, (len(points), -1)), *given], axis=1)
+        for x in (points.x, samples)
+    )
     scale = reference.std(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
-    drawn = np.concatenate([np.asarray(samples), *given], axis=1)
     return mmd(drawn / scale, reference / scale)["mmd2"]
 
 
