@@ -53,7 +53,7 @@ def place_chart(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
     if old is None:
         return flow
     placement = _standardisation(old, np.asarray(batch.x))
-    if 0 < old.plane_dim < flow.shape[0]:
+    if 0 < old.plane_dim < batch.x[0].size:
         plane = choose_plane(key, _standardised(placement, batch.x), old.plane_dim)
         placement = _turned(placement, plane.frame)
     return _placed(flow, "chart", placement)
@@ -165,9 +165,9 @@ def _unplaced(placement, x):
 
 
 def _standardised(placement: Placement, x) -> np.ndarray:
-    """Data of mean zero and comparable scales, not yet turned."""
+    """Data of mean zero and comparable scales, shape (N, D), not yet turned."""
     mean, scale = np.asarray(placement.mean.tree), np.asarray(placement.scale.tree)
-    return (np.asarray(x) - mean) / scale
+    return ((np.asarray(x) - mean) / scale).reshape(len(x), -1)
 
 
 def _standardisation(old: Placement, x: np.ndarray) -> Placement:
@@ -175,7 +175,7 @@ def _standardisation(old: Placement, x: np.ndarray) -> Placement:
     mean, scale = (moment(0, dtype=np.float64) for moment in (x.mean, x.std))
     resolved = np.finfo(x.dtype)
     varies = scale > np.maximum(resolved.eps * np.abs(mean), resolved.tiny)
-    return Placement(mean, np.where(varies, scale, 1.0), np.eye(old.plane_dim, x.shape[1]))
+    return Placement(mean, np.where(varies, scale, 1.0), np.eye(old.plane_dim, x[0].size))
 
 
 def _turned(placement: Placement, plane: np.ndarray) -> Placement:
