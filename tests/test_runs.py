@@ -273,7 +273,7 @@ def test_the_last_good_flow_of_a_diverged_run_is_saved(trained, table, tmp_path,
     def fit(key, flow, data, phases, **_):
         raise TrainingDiverged(phases[0], 3, float("nan"), trained.flow, [])
 
-    monkeypatch.setattr(import_module("mflows.runs.train"), "fit", fit)
+    monkeypatch.setattr(import_module("mflows.runs.training"), "fit", fit)
     folder = tmp_path / "run"
     with pytest.raises(TrainingDiverged, match="epoch 3: .* is saved in .*run"):
         runs.train(folder, tiny.config(table))
