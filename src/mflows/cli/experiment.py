@@ -7,6 +7,7 @@ import typer
 
 from mflows.cli.options import names
 from mflows.experiments import names as known
+from mflows.systems import parse
 
 
 def experiment(
@@ -50,10 +51,10 @@ def experiment(
         given["models"] = names(models)
         if not given["models"]:
             raise typer.BadParameter("Expected at least one model in --models.")
-    from mflows import experiments, runs
+    from mflows import experiments
 
     for model in given.get("models", ()):
-        runs.check_system(model)
+        parse(model)
     experiments.named(name)(
         out or Path("runs") / name,
         **given,
