@@ -25,8 +25,8 @@ from mflows.pages.figures import TEMPLATE, Figure
 from mflows.pages.images import image_figure
 from mflows.pages.latent import latent_figure
 from mflows.pages.learning import learning_figures
+from mflows.pages.manifold import manifold_figure
 from mflows.pages.pairs import pair_figure
-from mflows.pages.surface import manifold_figure
 from mflows.version import __version__
 
 
