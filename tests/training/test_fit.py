@@ -2,7 +2,7 @@
 
 import json
 import pickle
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import equinox as eqx
 import jax
@@ -27,6 +27,7 @@ from mflows.data import Data
 from mflows.training import (
     Alternate,
     Batch,
+    Either,
     LatentNegativeLogLikelihood,
     NegativeLogLikelihood,
     Phase,
@@ -434,15 +435,38 @@ def test_an_alternation_needs_a_phase_and_a_round(phases, rounds):
         Alternate(phases, rounds)
 
 
-def test_starts_run_before_a_phase_and_unneeded_phases_are_left_out():
-    def shifted(key, flow, batch):
-        return eqx.tree_at(lambda f: f.chart.bijection.bijections[0].loc, flow, jnp.full(2, 5.0))
+def shifted(key, flow, batch):
+    return eqx.tree_at(lambda f: f.chart.bijection.bijections[0].loc, flow, jnp.full(2, 5.0))
 
+
+def test_starts_run_before_a_phase():
     still = moving(1, start=shifted, learning_rate=1e-12)
     np.testing.assert_allclose(centre_of(fit(points(1.0), still).flow), 5.0, atol=1e-9)
-    skipped = moving(1, when=lambda flow, batch: False, name="skipped")
-    asked = moving(1, when=lambda flow, batch: bool(batch.x.mean() > 0.5), name="asked")
-    assert {row["phase"] for row in fit(points(1.0), [skipped, asked]).history} == {"asked"}
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_the_data_decide_one_of_several_phases(which):
+    """It starts from the flow of the choice, with the numbers that it has by its place."""
+    chosen = []
+
+    def choose(keys, flow, batch):
+        chosen.append(len(keys))
+        return which, shifted(keys[which], flow, batch)
+
+    a, b = (moving(2, name=name, objective=Noisy()) for name in "ab")
+    after = moving(1, name="after", objective=Noisy())
+    found = fit(points(1.0), [Either((a, b), choose), after])
+    assert chosen == [2]
+    assert [row["phase"] for row in found.history] == ["ab"[which]] * 2 + ["after"]
+    alone = [moving(1, objective=Noisy(), name="0", learning_rate=1e-15)] * 2
+    alone[which] = replace((a, b)[which], start=shifted)
+    both = fit(points(1.0), [*alone, after]).history
+    assert losses([row for row in both if row["phase"] != "0"])[0] == losses(found.history)[0]
+
+
+def test_a_choice_needs_a_phase():
+    with pytest.raises(ValueError, match="Expected at least one phase to choose from"):
+        Either((), lambda keys, flow, batch: (0, flow))
 
 
 def test_history_on_disk_is_the_history_returned(tmp_path):

@@ -150,7 +150,8 @@ def test_a_phase_that_started_from_another_flow_resumes(arc, tmp_path, monkeypat
 
 @pytest.mark.parametrize("epochs", [1, 2, 7])
 def test_recipes_split_their_epochs(epochs):
-    manifold, unrolled, density = mf.recipes.manifold_then_density(epochs)
+    either, density = mf.recipes.manifold_then_density(epochs)
+    manifold, unrolled = either.phases
     assert manifold.epochs == unrolled.epochs == max(epochs // 2, 1)
     assert manifold.epochs + density.epochs == max(epochs, 2)
     assert manifold.trains == unrolled.trains == ("chart",)
@@ -168,7 +169,7 @@ def test_recipes_split_their_epochs(epochs):
     assert [phase.batch_size for phase in turns.phases] == [500, 50]
     assert [phase.epochs for phase in turns.phases] == [1, 1]
     scandal = mf.recipes.scandal(epochs, weight=3.0)
-    assert [phase.epochs for phase in scandal] == [manifold.epochs, unrolled.epochs, density.epochs]
+    assert [scandal[0].phases[0].epochs, scandal[1].epochs] == [manifold.epochs, density.epochs]
     assert scandal[-1].objective == LatentScandal(3.0)
 
 
@@ -176,6 +177,7 @@ def test_recipes_split_their_epochs(epochs):
     ("epochs", "asked", "patience"), [(50, None, 25), (910, None, 91), (910, 7, 7)]
 )
 def test_phases_of_many_epochs_stop_early(epochs, asked, patience):
-    phases = mf.recipes.manifold_then_density(epochs, patience=asked)
+    either, density = mf.recipes.manifold_then_density(epochs, patience=asked)
+    phases = [*either.phases, density]
     phases += mf.recipes.maximum_likelihood(epochs // 2, patience=asked)
     assert {phase.patience for phase in phases} == {patience}

@@ -95,22 +95,24 @@ def test_rolled_shapes_are_recognised(name):
     x = jnp.asarray(shape.draw(jr.key(1), 6000))
     flow = small_flow(x.shape[1], shape.latent_dim)
     flow = starts.place_chart(jr.key(0), flow, Batch(x, None))
-    assert starts.is_rolled(flow, Batch(x, None))
+    assert starts.unrolled_copy(flow, Batch(x, None)) is not None
 
 
 def test_graphs_closed_shapes_and_noise_are_not_taken_for_rolled():
     rng = np.random.default_rng(6)
     u = rng.uniform(-1, 1, size=(2000, 2))
     angle = rng.uniform(0, 2 * np.pi, 2000)
+    few = np.concatenate((rng.uniform(-2.9, 2.9, 3000), np.linspace(2.9, 2 * np.pi - 2.9, 15)))
     cases = {
         "graph": (np.column_stack((u, np.sin(3 * u[:, 0]))), 2),
         "circle": (np.column_stack((np.cos(angle), np.sin(angle))), 1),
+        "circle closed by few points": (np.column_stack((np.cos(few), np.sin(few))), 1),
         "noise": (rng.normal(size=(2000, 3)), 2),
     }
     for name, (x, n) in cases.items():
         batch = Batch(jnp.asarray(x), None)
         flow = starts.place_chart(jr.key(0), small_flow(x.shape[1], n), batch)
-        assert starts.is_flat(flow, batch), name
+        assert starts.unrolled_copy(flow, batch) is None, name
 
 
 def test_unroll_deepens_the_chart_and_follows_the_arc(monkeypatch):
@@ -142,3 +144,21 @@ def test_unroll_leaves_a_graph_alone():
     batch = Batch(jnp.asarray(np.hstack((x, x**2))), None)
     flow = starts.place_chart(jr.key(0), small_flow(), batch)
     assert starts.unroll(jr.key(1), flow, batch) is flow
+
+
+def test_a_rolled_table_is_embedded_once_by_a_fit(monkeypatch):
+    for name, value in (("CANDIDATES", 1), ("SHORT", 5), ("LONG", 5), ("DEEP", 2), ("WIDE", 8)):
+        monkeypatch.setattr(starts, name, value)
+    embedded, genuine = [], starts.geodesic_embedding
+
+    def counted(key, z, n):
+        embedded.append(z.shape)
+        return genuine(key, z, n)
+
+    monkeypatch.setattr(starts, "geodesic_embedding", counted)
+    x, _ = arc(300)
+    recipe = mf.recipes.manifold_then_density(2, batch_size=100)
+    with pytest.warns(UserWarning, match="None of 1 attempts"):
+        fitted = mf.fit(jr.key(0), small_flow(), x, recipe, validation=0, progress=False)
+    assert embedded == [(300, 2)]
+    assert [row["phase"] for row in fitted.history] == ["unrolled manifold", "density"]

@@ -1,6 +1,6 @@
 """Geometry of data: starting planes, neighbours, geodesic distances. Knows no flow."""
 
-from mflows.geometry.geodesics import geodesic_embedding, turn_towards, unrolls
+from mflows.geometry.geodesics import geodesic_embedding, overlap, turn_towards, unrolls
 from mflows.geometry.planes import NO_PLANE, choose_plane, conflict
 
 __all__ = [
@@ -8,6 +8,7 @@ __all__ = [
     "choose_plane",
     "conflict",
     "geodesic_embedding",
+    "overlap",
     "turn_towards",
     "unrolls",
 ]

@@ -57,7 +57,7 @@ class Plane(NamedTuple):
     score: float
 
 
-def _neighbours(u: np.ndarray) -> np.ndarray:
+def neighbours_of(u: np.ndarray) -> np.ndarray:
     """Find the nearest neighbours of every point, shape (N, 8)."""
     count = min(NEIGHBOURS + 1, len(u))
     if u.shape[1] < 5:
@@ -77,7 +77,7 @@ def conflict(z: Float[np.ndarray, "N D"], u: Float[np.ndarray, "N n"]) -> float:
     """
     spread, unit = (
         np.quantile([np.linalg.norm(z[near] - at, axis=1).max() for near, at in ends], QUANTILE)
-        for ends in (zip(_neighbours(v), z, strict=True) for v in (u, z))
+        for ends in (zip(neighbours_of(v), z, strict=True) for v in (u, z))
     )
     return float(spread / max(unit, np.finfo(float).tiny))
 
@@ -117,7 +117,7 @@ class _Searched(NamedTuple):
 
     def mean(self, frame: np.ndarray) -> float:
         """Mean distance between neighbours in a plane."""
-        return float(np.take_along_axis(self.apart, _neighbours(self.z @ frame.T), axis=1).mean())
+        return float(np.take_along_axis(self.apart, neighbours_of(self.z @ frame.T), axis=1).mean())
 
     def refined(self, frame: np.ndarray, mean: float, steps: int) -> tuple[np.ndarray, float]:
         """Random steps that shrink while they fail, kept where the mean falls."""

@@ -15,7 +15,7 @@ import jax.random as jr
 from mflows import systems
 from mflows.data import STREAM_FORMATS, Data, check_latent_dim
 from mflows.flow import Flow
-from mflows.training import Alternate, Phase, recipes
+from mflows.training import Alternate, Either, Phase, recipes
 
 PRECISIONS = ("float32", "float64")
 LARGE = 1 << 30
@@ -26,7 +26,7 @@ class Setup(NamedTuple):
     """All that ``mflows.fit`` wants besides the data."""
 
     flow: Flow
-    phases: list[Phase | Alternate]
+    phases: list[Phase | Alternate | Either]
     key: jax.Array
 
 
@@ -188,7 +188,7 @@ class Config:
             )
         return Setup(flow, self.phases(), key)
 
-    def phases(self) -> list[Phase | Alternate]:
+    def phases(self) -> list[Phase | Alternate | Either]:
         """The phases of a resolved config, without building anything.
 
         Raises:

@@ -30,7 +30,7 @@ from mflows.data import Data
 from mflows.metrics import mmd, reconstruction_error
 from mflows.runs import Run
 from mflows.systems import system
-from mflows.training import Alternate, Phase
+from mflows.training import Alternate, Either, Phase
 from mflows.training.objectives.adversarial import Adversarial
 from mflows.training.objectives.denoising import NoisyLikelihood
 from mflows.training.objectives.likelihood import (
@@ -168,7 +168,9 @@ class Comparable:
         return MedianPruner(STARTUP, n_min_trials=STARTUP) if self.epochs else NopPruner()
 
 
-def comparable(objective: str, trials: Sequence[Sequence[Phase | Alternate]]) -> Comparable:
+def comparable(
+    objective: str, trials: Sequence[Sequence[Phase | Alternate | Either]]
+) -> Comparable:
     """What may be compared between trials with these phases, for an objective."""
     losses = OBJECTIVES[objective].losses
     found = [
@@ -187,8 +189,8 @@ def comparable(objective: str, trials: Sequence[Sequence[Phase | Alternate]]) ->
     return Comparable({name: epochs for name, _, epochs in found[0]})
 
 
-def _flat(group: Phase | Alternate) -> list[tuple[Phase, int]]:
+def _flat(group: Phase | Alternate | Either) -> list[tuple[Phase, int]]:
     """Phases with the number of their rounds."""
-    if isinstance(group, Alternate):
-        return [(phase, group.rounds) for phase in group.phases]
-    return [(group, 1)]
+    if isinstance(group, Phase):
+        return [(group, 1)]
+    return [(phase, group.rounds) for phase in group.phases]

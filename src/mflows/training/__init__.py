@@ -11,11 +11,20 @@ from mflows.training.objectives.likelihood import (
 )
 from mflows.training.objectives.scandal import LatentScandal, Scandal
 from mflows.training.objectives.transport import SinkhornDivergence
-from mflows.training.phases import Alternate, Batch, Phase
+from mflows.training.phases import Alternate, Batch, Either, Phase
+from mflows.training.recipes.phases import (
+    density_phase,
+    flat_or_unrolled_manifold,
+    joint_phase,
+    likelihood_phase,
+    manifold_phase,
+    unrolled_manifold_phase,
+)
 
 __all__ = [
     "Alternate",
     "Batch",
+    "Either",
     "Fitted",
     "LatentNegativeLogLikelihood",
     "LatentScandal",
@@ -27,6 +36,12 @@ __all__ = [
     "SinkhornDivergence",
     "TrainingDiverged",
     "deflated_log_prob",
+    "density_phase",
     "fit",
+    "flat_or_unrolled_manifold",
+    "joint_phase",
+    "likelihood_phase",
+    "manifold_phase",
     "recipes",
+    "unrolled_manifold_phase",
 ]

@@ -31,7 +31,8 @@ class Position:
     Attributes:
         flow: The flow at the start of the turn.
         states: The states of the group's phases.
-        group: Index of the phase, or group of alternating phases, in the recipe.
+        group: Index of the phase, or group of alternating phases, in the recipe, where every phase
+            of an ``Either`` counts.
         turn: Index of the phase within the group, counted over rounds.
         epochs: Epochs of this turn already done.
         history: The rows of all epochs so far.

@@ -240,9 +240,7 @@ def _moments(parameters: Players, phase: Phase) -> PyTree:
 
 def _as_compiled(phase: Phase) -> Phase:
     """The phase less what its compiled steps do not depend on."""
-    return replace(
-        phase, epochs=1, name="", learning_rate=1.0, patience=None, start=None, when=None
-    )
+    return replace(phase, epochs=1, name="", learning_rate=1.0, patience=None, start=None)
 
 
 @eqx.filter_jit

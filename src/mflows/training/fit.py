@@ -1,7 +1,8 @@
 """Train a flow: run the phases of a recipe one after the other, keeping the best of each.
 
-A recipe is a list of groups: single phases, or phases that alternate. A group is trained turn by
-turn, a turn being one phase in one round: epoch after epoch, each judged by its validation loss.
+A recipe is a list of groups: single phases, phases that alternate, or phases of which the data
+decide one. A group is trained turn by turn, a turn being one phase in one round: epoch after epoch,
+each judged by its validation loss.
 Where training stands is in a ``Position``, which is what a checkpoint keeps.
 """
 
@@ -35,7 +36,7 @@ from mflows.training.epoch import (
     steps_of,
 )
 from mflows.training.monitor import Monitor
-from mflows.training.phases import Alternate, Batch, Phase
+from mflows.training.phases import Alternate, Batch, Either, Phase
 from mflows.training.rows import Rows, batch_of, rows_of
 
 _EXPLOSION = 1e6
@@ -87,7 +88,7 @@ def fit(
     key: PRNGKeyArray,
     flow: Flow,
     data: Data | np.ndarray,
-    phases: Sequence[Phase | Alternate],
+    phases: Sequence[Phase | Alternate | Either],
     *,
     validation: Data | np.ndarray | float = 0.1,
     folder: str | Path | None = None,
@@ -130,18 +131,25 @@ def fit(
     rows = rows_of(flow, data, integer_seed(key))
     judged = None if held_out is None else batch_of(flow, held_out)
     groups = [_as_group(group, rows.points) for group in phases]
+    kinds = [kind for group in groups for kind in _kinds(group)]
     shared = sharing(devices, [phase.batch_size for group in groups for phase in group.phases])
     folder = None if folder is None else Path(folder)
     at = None
     if resume and folder is not None:
-        at = read_checkpoint(folder, partial(_skeleton, flow, groups))
+        at = read_checkpoint(folder, partial(_skeleton, flow, kinds))
     at = Position(flow) if at is None else at
     if not leads(devices):
         folder, progress = None, False
     with Monitor(folder, progress, at.history, each_epoch) as monitor:
         training = _Training(key, rows, judged, shared, monitor, folder)
-        for group in groups[at.group :]:
-            training.run(group, at)
+        following = 0
+        for group in groups:
+            following += len(_kinds(group))
+            if at.group < following:
+                if isinstance(group, Either) and not at.begun:
+                    training.choose(group, at)
+                training.run(kinds[at.group], at)
+                at.group = following
     return Fitted(at.flow, at.history)
 
 
@@ -156,8 +164,16 @@ class _Training:
     monitor: Monitor
     folder: Path | None
 
+    def choose(self, group: Either, at: Position) -> None:
+        """Let the data decide one of the phases."""
+        each = range(at.group, at.group + len(group.phases))
+        keys = [jr.fold_in(jr.fold_in(self.key, index), 0) for index in each]
+        with self.monitor.starting(group.phases[0].name):
+            chosen, at.flow = group.choose(keys, at.flow, self.rows.sample)
+        at.group = each[chosen]
+
     def run(self, group: Alternate, at: Position) -> None:
-        """Take the group's phases in turn, for all rounds, and move on to the next group."""
+        """Take the group's phases in turn, for all rounds."""
         key, count = jr.fold_in(self.key, at.group), len(group.phases)
         for turn in range(at.turn, group.rounds * count):
             at.turn, phase = turn, group.phases[turn % count]
@@ -167,9 +183,8 @@ class _Training:
                         at.flow = phase.start(jr.fold_in(key, turn), at.flow, self.rows.sample)
                 at.states[turn:] = _states(key, at.flow, group)[turn:]
             at.flow = self.devices.agreed(at.flow)
-            if phase.when is None or phase.when(at.flow, self.rows.sample):
-                self._take(phase, group.rounds, jr.fold_in(key, count + turn), at)
-        at.group, at.turn, at.states = at.group + 1, 0, []
+            self._take(phase, group.rounds, jr.fold_in(key, count + turn), at)
+        at.turn, at.states = 0, []
 
     def _take(self, phase: Phase, rounds: int, key: PRNGKeyArray, at: Position) -> None:
         """Take one turn; the flow is then that of the turn's best epoch."""
@@ -258,13 +273,20 @@ def _split(key, data, validation) -> tuple[Data, Data | None]:
     return data.split(validation, seed=integer_seed(key))
 
 
-def _as_group(group: Phase | Alternate, points: int) -> Alternate:
+def _as_group(group: Phase | Alternate | Either, points: int) -> Alternate | Either:
     """A group of phases, with batches no larger than the data."""
-    group = group if isinstance(group, Alternate) else Alternate((group,), 1)
+    group = Alternate((group,), 1) if isinstance(group, Phase) else group
     return replace(
         group,
         phases=tuple(replace(p, batch_size=min(p.batch_size, points)) for p in group.phases),
     )
+
+
+def _kinds(group: Alternate | Either) -> list[Alternate]:
+    """What a group may turn out to be: as many as it counts in the recipe."""
+    if isinstance(group, Alternate):
+        return [group]
+    return [Alternate((replace(phase, start=None),), 1) for phase in group.phases]
 
 
 def _states(key: PRNGKeyArray, flow: Flow, group: Alternate) -> list[State]:
@@ -272,14 +294,14 @@ def _states(key: PRNGKeyArray, flow: Flow, group: Alternate) -> list[State]:
 
 
 def _skeleton(
-    flow: Flow, groups: list[Alternate], built: tuple[str, str] | None, index: int
+    flow: Flow, kinds: list[Alternate], built: tuple[str, str] | None, index: int
 ) -> tuple[Flow, list[State]]:
     """Flow and states of the shapes that a checkpoint has."""
-    if index >= len(groups):
+    if index >= len(kinds):
         raise LoadError(
-            f"Expected a checkpoint of one of the {len(groups)} phases of this recipe; got one of "
+            f"Expected a checkpoint of one of the {len(kinds)} phases of this recipe; got one of "
             f"phase {index + 1}: it belongs to another recipe. Remove it to start over."
         )
     if built is not None and built != flow.built:
         flow = rebuild(jr.key(0), built)
-    return flow, _states(jr.key(0), flow, groups[index])
+    return flow, _states(jr.key(0), flow, kinds[index])

@@ -1,8 +1,8 @@
 """Phases: training as data. A recipe is a list of phases, and ``fit`` runs one after the other."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from jaxtyping import Array, PRNGKeyArray
 
@@ -50,7 +50,6 @@ class Phase:
         patience: Stop after so many epochs without a better validation loss; ``None`` never.
         start: ``(key, flow, batch) -> flow``, run once on the training data before the phase,
             where phases alternate before its first round.
-        when: ``(flow, batch) -> bool``, asked after ``start`` whether the phase is needed.
     """
 
     objective: Callable
@@ -64,7 +63,6 @@ class Phase:
     clip: float = 1.0
     patience: int | None = None
     start: Callable[[PRNGKeyArray, Flow, Batch], Flow] | None = None
-    when: Callable[[Flow, Batch], bool] | None = None
 
     def __post_init__(self):
         unknown = set(self.trains) - {"chart", "latent"}
@@ -94,3 +92,26 @@ class Alternate:
         object.__setattr__(self, "phases", tuple(self.phases))
         if self.rounds < 1 or not self.phases:
             raise ValueError("Expected at least one phase and one round to alternate.")
+
+
+@dataclass(frozen=True)
+class Either:
+    """Phases of which the data decide one.
+
+    In the numbering of a recipe, from which random keys and checkpoints are made, every one of the
+    phases counts. Their own ``start`` is not run: the choice starts the phase that it makes.
+
+    Args:
+        phases: The phases.
+        choose: ``(keys, flow, batch) -> (index, flow)``, run once on the training data, with a
+            random key for each phase: which one it is, and the flow that it starts from.
+    """
+
+    phases: tuple[Phase, ...]
+    choose: Callable[[Sequence[PRNGKeyArray], Flow, Batch], tuple[int, Flow]]
+    rounds: ClassVar[int] = 1
+
+    def __post_init__(self):
+        object.__setattr__(self, "phases", tuple(self.phases))
+        if not self.phases:
+            raise ValueError("Expected at least one phase to choose from.")

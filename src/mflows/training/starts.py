@@ -11,7 +11,9 @@ torn go on with smaller ones, until one is whole.
 
 import json
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal
 
 import equinox as eqx
 import jax
@@ -23,8 +25,15 @@ from paramax import unwrap
 
 from mflows.charts import Placement, is_padded, place, placement_of
 from mflows.flow import Flow
-from mflows.geometry.geodesics import geodesic_embedding, turn_towards, unrolls
-from mflows.geometry.planes import NO_PLANE, choose_plane, conflict
+from mflows.geometry import (
+    NO_PLANE,
+    choose_plane,
+    conflict,
+    geodesic_embedding,
+    overlap,
+    turn_towards,
+    unrolls,
+)
 from mflows.models import rebuild
 from mflows.training.epoch import begin
 from mflows.training.objectives.likelihood import Regression
@@ -68,21 +77,28 @@ def place_latent(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
     return _placed(flow, "latent", _standardisation(old, u))
 
 
-def is_flat(flow: Flow, batch: Batch) -> bool:
-    """Whether the data are a graph over the chart's starting plane, or unroll no better."""
-    return _unrolled(flow, batch) is None
+def flat_or_rolled(
+    keys: Sequence[PRNGKeyArray], flow: Flow, batch: Batch
+) -> tuple[Literal[0, 1], Flow]:
+    """Choose between phases for data that are flat (0) and rolled (1), and start the one chosen.
 
-
-def is_rolled(flow: Flow, batch: Batch) -> bool:
-    """Whether the data are a graph over no plane, but a flat sheet by their geodesic distances."""
-    return not is_flat(flow, batch)
+    The chart is placed; of rolled data it is then fitted to an unrolled copy. Rolled are those
+    that are a graph over no plane, but a flat sheet by their geodesic distances.
+    """
+    placed = place_chart(keys[0], flow, batch)
+    copy = unrolled_copy(placed, batch)
+    return (0, placed) if copy is None else (1, _unroll(keys[1], placed, copy))
 
 
 def unroll(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
-    """Deepen the chart and fit it to an unrolled copy of the data; nothing if they are flat."""
-    supervised, placement = _unrolled(flow, batch), placement_of(flow.chart)
-    if supervised is None or placement is None:
-        return flow
+    """Deepen a placed chart and fit it to an unrolled copy of the data; not if they are flat."""
+    copy = unrolled_copy(flow, batch)
+    return flow if copy is None else _unroll(key, flow, copy)
+
+
+def _unroll(key: PRNGKeyArray, flow: Flow, supervised: Supervised) -> Flow:
+    placement = placement_of(flow.chart)
+    assert placement is not None
     z = _standardised(placement, supervised.x)
     placement = _turned(placement, turn_towards(z, np.asarray(supervised.u)))
     best, least = flow, np.inf
@@ -135,8 +151,8 @@ def _regressed(
     return loop.flow(state.parameters)
 
 
-def _unrolled(flow: Flow, batch: Batch) -> Supervised | None:
-    """Points with coordinates of an unrolled copy; ``None`` if a plane serves as well."""
+def unrolled_copy(flow: Flow, batch: Batch) -> Supervised | None:
+    """Points with coordinates of an unrolled copy; ``None`` if the chart's plane serves as well."""
     chart = flow.chart
     if not is_padded(chart) or placement_of(chart) is None or chart.cond_shape is not None:
         return None
@@ -149,6 +165,8 @@ def _unrolled(flow: Flow, batch: Batch) -> Supervised | None:
     indices, u = geodesic_embedding(jr.key(0), z, n)
     some = slice(POINTS)
     if not unrolls(plane, conflict(z[indices[some]], u[some])):
+        return None
+    if overlap(z[indices], u) > 2 * TORN:  # every candidate would be torn, as on a closed shape
         return None
     condition = None if batch.condition is None else batch.condition[indices]
     return Supervised(batch.x[indices], condition, jnp.asarray(u, dtype=float))

@@ -1,19 +1,21 @@
 """Recipes: functions that return lists of phases, ready for ``fit``."""
 
-from mflows.training.recipes.epochs import epochs_for
-from mflows.training.recipes.from_samples import (
+from mflows.training.recipes.likelihood import denoising, maximum_likelihood, variational
+from mflows.training.recipes.phases import epochs_for
+from mflows.training.recipes.reconstruction import (
+    alternating,
+    canonical,
+    free_form,
+    manifold_then_density,
+    rectangular,
+    relaxed_injective,
+    scandal,
+    simultaneous,
+)
+from mflows.training.recipes.samples import (
     adversarial,
     alternating_optimal_transport,
     optimal_transport,
-)
-from mflows.training.recipes.in_turns import alternating, manifold_then_density, scandal
-from mflows.training.recipes.likelihood import denoising, maximum_likelihood, variational
-from mflows.training.recipes.together import (
-    canonical,
-    free_form,
-    rectangular,
-    relaxed_injective,
-    simultaneous,
 )
 
 __all__ = [

@@ -1,13 +1,10 @@
 """Recipes that maximise a likelihood, or a bound of one, and nothing besides."""
 
-from dataclasses import replace
-
 from mflows.training.objectives.denoising import NoisyLikelihood
 from mflows.training.objectives.likelihood import NegativeLogLikelihood
 from mflows.training.objectives.variational import NegativeEvidenceLowerBound
 from mflows.training.phases import Phase
-from mflows.training.recipes.epochs import patience_for
-from mflows.training.starts import place_chart
+from mflows.training.recipes.phases import likelihood_phase, patience_for
 
 
 def maximum_likelihood(
@@ -31,15 +28,12 @@ def maximum_likelihood(
             ``epochs``, but at least 25.
     """
     return [
-        Phase(
+        likelihood_phase(
             NegativeLogLikelihood(),
-            ("chart", "latent"),
             epochs,
-            name="density",
             batch_size=batch_size,
             learning_rate=learning_rate,
             patience=patience_for(patience, epochs),
-            start=place_chart,
         )
     ]
 
@@ -64,10 +58,15 @@ def denoising(
         sigma: Standard deviation of the noise, in the data's own units: small against the
             manifold's curvature, large enough for a smooth density to follow.
     """
-    (phase,) = maximum_likelihood(
-        epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience
-    )
-    return [replace(phase, objective=NoisyLikelihood(sigma))]
+    return [
+        likelihood_phase(
+            NoisyLikelihood(sigma),
+            epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            patience=patience_for(patience, epochs),
+        )
+    ]
 
 
 def variational(
@@ -86,7 +85,13 @@ def variational(
         patience: Stop after so many epochs without a better validation loss; by default a fifth of
             ``epochs``, but at least 25.
     """
-    (phase,) = maximum_likelihood(
-        epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience
-    )
-    return [replace(phase, objective=NegativeEvidenceLowerBound(), name="evidence")]
+    return [
+        likelihood_phase(
+            NegativeEvidenceLowerBound(),
+            epochs,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            patience=patience_for(patience, epochs),
+            name="evidence",
+        )
+    ]

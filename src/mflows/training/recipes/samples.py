@@ -5,7 +5,7 @@ from dataclasses import replace
 from mflows.training.objectives.adversarial import Adversarial
 from mflows.training.objectives.transport import SinkhornDivergence
 from mflows.training.phases import Alternate, Phase
-from mflows.training.recipes.in_turns import manifold_then_density
+from mflows.training.recipes.phases import density_phase
 from mflows.training.starts import place_chart
 
 
@@ -22,17 +22,19 @@ def optimal_transport(
         batch_size: Points per step, and samples compared with them.
         learning_rate: A third of the peak rate.
     """
-    return [
-        Phase(
-            SinkhornDivergence(),
-            ("chart", "latent"),
-            epochs,
-            name="transport",
-            batch_size=batch_size,
-            learning_rate=3 * learning_rate,
-            start=place_chart,
-        )
-    ]
+    return [_transport(epochs, batch_size, learning_rate)]
+
+
+def _transport(epochs: int, batch_size: int, learning_rate: float) -> Phase:
+    return Phase(
+        SinkhornDivergence(),
+        ("chart", "latent"),
+        epochs,
+        name="transport",
+        batch_size=batch_size,
+        learning_rate=3 * learning_rate,
+        start=place_chart,
+    )
 
 
 def alternating_optimal_transport(
@@ -45,11 +47,8 @@ def alternating_optimal_transport(
         batch_size: Points per step of optimal transport; the density takes a tenth of it.
         learning_rate: Peak rate of the density; that of transport is 3 times as high.
     """
-    (transport,) = optimal_transport(2, batch_size=batch_size, learning_rate=learning_rate)
-    density = manifold_then_density(
-        2, batch_size=max(batch_size // 10, 1), learning_rate=learning_rate
-    )[-1]
-    turns = (replace(transport, epochs=1), replace(density, start=None))
+    density = density_phase(1, batch_size=max(batch_size // 10, 1), learning_rate=learning_rate)
+    turns = (_transport(1, batch_size, learning_rate), replace(density, start=None))
     return [Alternate(turns, rounds=max(epochs // 2, 1))]
 
 

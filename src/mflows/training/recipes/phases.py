@@ -1,0 +1,177 @@
+"""The phases of which recipes are composed, and how long they last.
+
+A phase takes the epochs and the peak learning rate that are its own; recipes scale the ones they
+are given. All stop early after ``patience`` epochs without a better validation loss, ``None``
+never.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from mflows.training.objectives.likelihood import (
+    AnchoredReconstruction,
+    LatentNegativeLogLikelihood,
+    Reconstruction,
+)
+from mflows.training.phases import Either, Phase
+from mflows.training.starts import flat_or_rolled, place_chart, place_latent, unroll
+
+EPOCHS, MOST_EPOCHS = 25, 1000
+LEAST_STEPS, MOST_STEPS = 5000, 200_000
+
+
+def manifold_phase(
+    epochs: int,
+    *,
+    batch_size: int = 100,
+    learning_rate: float = 4e-3,
+    patience: int | None = None,
+) -> Phase:
+    """The chart by reconstruction, from the best starting plane.
+
+    For data that are a graph over some plane: bold steps of a clipped gradient.
+    """
+    return Phase(
+        Reconstruction(),
+        ("chart",),
+        epochs,
+        name="manifold",
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        clip=0.1,
+        patience=patience,
+        start=place_chart,
+    )
+
+
+def unrolled_manifold_phase(
+    epochs: int,
+    *,
+    batch_size: int = 100,
+    learning_rate: float = 3e-4,
+    patience: int | None = None,
+) -> Phase:
+    """The chart by reconstruction, for a rolled sheet that is unrolled first.
+
+    Its steps are careful, and the coordinates that unrolling gave the data are held on to. The
+    chart has to be placed before (``mflows.training.starts.place_chart``).
+    """
+    return replace(
+        manifold_phase(
+            epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience
+        ),
+        objective=AnchoredReconstruction(),
+        name="unrolled manifold",
+        start=unroll,
+    )
+
+
+def flat_or_unrolled_manifold(
+    epochs: int,
+    *,
+    batch_size: int = 100,
+    learning_rate: float = 1e-3,
+    patience: int | None = None,
+) -> Either:
+    """``manifold_phase`` or ``unrolled_manifold_phase``, as the data decide.
+
+    The first learns at 4 times the ``learning_rate``, the second at 0.3 times.
+    """
+    flat = manifold_phase(
+        epochs, batch_size=batch_size, learning_rate=4 * learning_rate, patience=patience
+    )
+    unrolled = unrolled_manifold_phase(
+        epochs, batch_size=batch_size, learning_rate=0.3 * learning_rate, patience=patience
+    )
+    return Either((flat, unrolled), flat_or_rolled)
+
+
+def density_phase(
+    epochs: int,
+    *,
+    batch_size: int = 100,
+    learning_rate: float = 1e-3,
+    patience: int | None = None,
+    objective: Callable | None = None,
+) -> Phase:
+    """The latent density by maximum likelihood, the manifold frozen.
+
+    ``objective`` is another one than ``LatentNegativeLogLikelihood``.
+    """
+    return Phase(
+        LatentNegativeLogLikelihood() if objective is None else objective,
+        ("latent",),
+        epochs,
+        name="density",
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        patience=patience,
+        start=place_latent,
+    )
+
+
+def joint_phase(
+    objective: Callable,
+    epochs: int,
+    *,
+    batch_size: int = 100,
+    learning_rate: float = 1e-3,
+    patience: int | None = None,
+) -> Phase:
+    """Chart and density together, by reconstruction and likelihood or what ``objective`` adds.
+
+    The density starts on the encoded data.
+    """
+    return Phase(
+        objective,
+        ("chart", "latent"),
+        epochs,
+        name="manifold and density",
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        clip=0.1,
+        patience=patience,
+        start=place_latent,
+    )
+
+
+def likelihood_phase(
+    objective: Callable,
+    epochs: int,
+    *,
+    batch_size: int = 100,
+    learning_rate: float = 1e-3,
+    patience: int | None = None,
+    name: str = "density",
+) -> Phase:
+    """Chart and density together by a likelihood alone, or a bound of one."""
+    return Phase(
+        objective,
+        ("chart", "latent"),
+        epochs,
+        name=name,
+        batch_size=batch_size,
+        learning_rate=learning_rate,
+        patience=patience,
+        start=place_chart,
+    )
+
+
+def epochs_for(points: int, batch_size: int = 100) -> int:
+    """Epochs that are enough for a recipe when none are asked for.
+
+    The published 25 epochs for each of two phases; small data get more, for about 5,000 steps per
+    phase, but at most 1,000 epochs; large data fewer, for at most 200,000 steps per phase.
+
+    Args:
+        points: Number of training points.
+        batch_size: Points per step.
+    """
+    steps = max(points // batch_size, 1)
+    fewest, most = min(-(-LEAST_STEPS // steps), MOST_EPOCHS), max(MOST_STEPS // steps, 1)
+    return 2 * min(max(EPOCHS, fewest), most)
+
+
+def patience_for(given: int | None, epochs: int) -> int:
+    """The patience asked for, or a fifth of a phase's epochs, but at least 25."""
+    return max(epochs // 5, 25) if given is None else given
