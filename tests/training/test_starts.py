@@ -7,7 +7,6 @@ import pytest
 
 import mflows as mf
 from mflows.charts import placement_of
-from mflows.geometry.geodesics import geodesic_embedding, turn_towards
 from mflows.simulators import named
 from mflows.training import Batch, starts
 
@@ -63,30 +62,6 @@ def test_what_varies_by_rounding_or_below_the_smallest_number_is_left_unscaled(v
     x[:, 1] = np.resize(np.float32(values), 50)
     flow = starts.place_chart(jr.key(0), small_flow(), Batch(jnp.asarray(x), None))
     assert float(placement_of(flow.chart).scale.tree[1]) == 1
-
-
-def test_geodesic_embedding_recovers_arc_length():
-    x, angle = arc(800)
-    indices, u = geodesic_embedding(jr.key(0), x, 1)
-    assert abs(np.corrcoef(u[:, 0], angle[indices])[0, 1]) > 0.999
-
-
-@pytest.mark.parametrize("points", [5, 40])
-def test_geodesic_embedding_bridges_what_is_not_connected(points):
-    rng = np.random.default_rng(4)
-    x = np.concatenate((rng.normal(size=(points, 3)), 1000 + rng.normal(size=(points, 3))))
-    _indices, u = geodesic_embedding(jr.key(0), x, 2)
-    assert u.shape == (2 * points, 2)
-    assert np.isfinite(u).all()
-
-
-def test_turn_towards_is_orthonormal_and_agrees():
-    rng = np.random.default_rng(5)
-    u = rng.normal(size=(200, 2)) * [2, 1]
-    z = np.pad(u, ((0, 0), (0, 2))) @ np.linalg.qr(rng.normal(size=(4, 4)))[0]
-    frame = turn_towards(z, u)
-    np.testing.assert_allclose(frame @ frame.T, np.eye(2), atol=1e-10)
-    np.testing.assert_allclose(z @ frame.T, u, atol=0.5)
 
 
 @pytest.mark.parametrize("name", ["swiss-roll", "s-curve", "spiral"])
