@@ -1,5 +1,6 @@
 """Each chart and layer is compiled once, and everything the invariants want is computed there."""
 
+import math
 from functools import cache
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from tests.registry import (
 )
 
 from mflows.charts import push_conormals, pushforward
-from mflows.tangents.values import inverted, transformed
+from mflows.tangents import inverted, transformed
 from mflows.volume import Auto
 
 POINTS = 6
@@ -91,6 +92,7 @@ def _chart_values(name: str) -> ChartValues:
             {name: x for name, (x, _) in found.items()},
         )
 
+    jacobian, pushed_x, pushed, log_volumes, volume_x = derivatives(u, condition)
     values = ChartValues(
         u,
         x,
@@ -98,16 +100,20 @@ def _chart_values(name: str) -> ChartValues:
         off,
         projected,
         decode(encode(projected, condition), condition),
-        *derivatives(u, condition),
+        jacobian.reshape(POINTS, chart.dim, chart.latent_dim),
+        pushed_x,
+        pushed.reshape(POINTS, chart.latent_dim, chart.dim),
+        log_volumes,
+        volume_x,
     )
     return jax.tree.map(np.asarray, values)
 
 
 def _layer_values(name: str) -> LayerValues:
     layer = LAYERS[name]()
-    (dim,) = layer.shape
-    rng = np.random.default_rng(2)
-    points, frames = rng.normal(size=(POINTS, dim)), rng.normal(size=(POINTS, dim - 1, dim))
+    dim, rng = math.prod(layer.shape), np.random.default_rng(2)
+    points = rng.normal(size=(POINTS, *layer.shape))
+    frames = rng.normal(size=(POINTS, dim - 1, *layer.shape))
     without_rules = pushforward.dispatch(object)
 
     @quickly
@@ -127,7 +133,12 @@ def _layer_values(name: str) -> LayerValues:
             *push_conormals(layer, x, frame, condition),
         )
 
-    return jax.tree.map(np.asarray, evaluate(points, frames, condition_of(layer, POINTS)))
+    values = jax.tree.map(np.asarray, evaluate(points, frames, condition_of(layer, POINTS)))
+    rows = {  # vectors as rows of numbers, whatever the shape of a point
+        name: getattr(values, name).reshape(POINTS, -1, dim)
+        for name in ("frame", "jacobian", "pushed", "fallback", "conormals")
+    }
+    return values._replace(**rows)
 
 
 chart_values, layer_values = cache(_chart_values), cache(_layer_values)

@@ -49,6 +49,7 @@ from mflows.charts import (
     is_conformal,
     place,
     placement_of,
+    shaped,
     sphere_spline_stack,
     spline_coupling,
     spline_stack,
@@ -98,24 +99,26 @@ def disturbed(tree: T, scale: float = 0.2, seed: int = 0) -> T:
     return jax.tree.unflatten(structure, leaves)
 
 
-def placement(dim: int, seed: int = 0, *, plane_dim: int | None = None) -> Placement:
+def placement(
+    shape: int | tuple[int, ...], seed: int = 0, *, plane_dim: int | None = None
+) -> Placement:
     """A placement that shifts, scales axes differently and turns ``plane_dim`` of them, or all."""
-    rng = np.random.default_rng(seed)
+    rng, dim = np.random.default_rng(seed), int(np.prod(shape))
     columns = np.linalg.qr(rng.normal(size=(dim, dim)))[0][:, :plane_dim]
-    return Placement(rng.normal(size=dim), np.exp(0.3 * rng.normal(size=dim)), columns.T)
+    return Placement(rng.normal(size=shape), np.exp(0.3 * rng.normal(size=shape)), columns.T)
 
 
 def turn_of(placement: Placement) -> np.ndarray:
     """The orthogonal matrix Q of a placement."""
     vectors, factor = map(np.asarray, placement.reflections.tree)
-    return np.eye(*placement.shape) - vectors @ factor @ vectors.T
+    return np.eye(len(vectors)) - vectors @ factor @ vectors.T
 
 
 def furnished(flow: mf.Flow, scale: float = 0.2, seed: int = 0) -> mf.Flow:
     """A flow as it could be after training: disturbed weights, placed on data."""
     flow = disturbed(flow, scale, seed)
     plane_dim = placement_of(flow.chart).plane_dim
-    chart = place(flow.chart, placement(flow.shape[0], seed, plane_dim=plane_dim))
+    chart = place(flow.chart, placement(flow.shape, seed, plane_dim=plane_dim))
     return eqx.tree_at(lambda f: f.chart, flow, chart)
 
 
@@ -192,6 +195,14 @@ def conformal(dim: int) -> AbstractBijection:
     return disturbed(conformal_stack(key(12), dim, **settings), 0.1)
 
 
+IMAGE = (2, 3, 1)
+"""Shape of points that are no vectors."""
+
+
+def image_layers() -> AbstractBijection:
+    return shaped(Chain([residual(6), turned(6)]), IMAGE)
+
+
 LAYERS: dict[str, Callable[[], AbstractBijection]] = {
     "placement": lambda: placement(3),
     "placement on a plane": lambda: placement(5, plane_dim=2),
@@ -211,6 +222,8 @@ LAYERS: dict[str, Callable[[], AbstractBijection]] = {
     "conformal maps": lambda: conformal(3),
     "scan": lambda: scanned(),
     "scan, conditional": lambda: scanned(cond_dim=2),
+    "placement of images": lambda: placement(IMAGE, plane_dim=2),
+    "reshaped couplings": image_layers,
     "chain": lambda: Chain([coupling(Affine()), turned(3), coupling(Affine())]),
     "sandwich": lambda: Sandwich(coupling(Affine()), turned(3)),
     "inverted coupling": lambda: Invert(coupling(Affine())),
@@ -235,6 +248,9 @@ CHARTS: dict[str, Callable[[], Chart]] = {
     "affine couplings": lambda: Pad(2, 3).then(scanned()).then(placement(3)),
     "affine couplings, conditional": lambda: Pad(2, 3).then(scanned(2)).then(placement(3)),
     "conformal surface": lambda: Pad(2, 4).then(conformal(4)),
+    "surface of images": lambda: Pad(2, IMAGE).then(image_layers()).then(placement(IMAGE)),
+    "conformal surface of images": lambda: Pad(2, (2, 2)).then(shaped(conformal(4), (2, 2))),
+    "images, n = D": lambda: BijectionChart(image_layers()).then(placement(IMAGE)),
     "circle": Circle,
     "torus": lambda: Torus(3),
     "sphere": lambda: Sphere(2),
@@ -266,6 +282,7 @@ FREE_CHARTS: dict[str, Callable[[], Chart]] = {
     "affine couplings with an encoder": lambda: Encoded(
         Pad(2, 3).then(scanned()), SkipMLP(key(11), 3, 2, width=8)
     ).then(placement(3)),
+    "autoencoder of images": lambda: pae(2, IMAGE).chart,
     "generator with noise and Gaussian encoder": lambda: vae(2, 3).chart,
     "inverted generator": lambda: gan(2, 3).chart,
 }
@@ -332,9 +349,9 @@ def me_flow(n: int, dim: int) -> mf.Flow:
     return furnished(mf.models.me_flow(key(7), (dim,), n, **settings))
 
 
-def pae(n: int, dim: int, **settings) -> mf.Flow:
+def pae(n: int, shape: tuple[int, ...] = (2,), **settings) -> mf.Flow:
     settings = {"latent_layers": 1, **SMALL, **settings}
-    return furnished(mf.models.pae(key(9), (dim,), n, **settings))
+    return furnished(mf.models.pae(key(9), shape, n, **settings))
 
 
 def ripf(n: int, dim: int) -> mf.Flow:
@@ -387,7 +404,8 @@ FLOWS: dict[str, Callable[[], mf.Flow]] = {
     "conditional surface": lambda: m_flow(2, 3, cond_shape=(2,), conditional_chart=True),
     "conditional affine surface": affine_flow,
     "curve with an encoder": lambda: me_flow(1, 2),
-    "autoencoder": lambda: pae(1, 2),
+    "autoencoder": lambda: pae(1),
+    "autoencoder of images": lambda: pae(2, IMAGE),
     "relaxed injective flow": lambda: ripf(1, 2),
     "variational autoencoder": lambda: vae(1, 2),
     "generative adversarial network": lambda: gan(1, 2),

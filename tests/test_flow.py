@@ -13,7 +13,16 @@ from flowjax.bijections import Affine
 from flowjax.distributions import AbstractDistribution, StandardNormal, Transformed
 from paramax import unwrap
 from scipy.stats import multivariate_normal
-from tests.registry import CHARTS, FLOWS, condition_of, coupling, linear_flow, placement, turn_of
+from tests.registry import (
+    CHARTS,
+    FLOWS,
+    IMAGE,
+    condition_of,
+    coupling,
+    linear_flow,
+    placement,
+    turn_of,
+)
 
 import mflows as mf
 from mflows.batches import POINTS_AT_ONCE, _block
@@ -202,10 +211,50 @@ def test_memory_is_not_quadratic_in_the_batch(surface):
     """No array of the compiled program pairs the points of a batch with each other."""
     points = 97
     x, thetas = jnp.zeros((points, 3)), jnp.zeros((points, 2))
-    text = _block.lower(surface, "_log_prob", (x, thetas)).as_text()
+    text = _block.lower(mf.Flow._log_prob, surface, (x, thetas)).as_text()
     shapes = {shape for part in text.split("tensor<")[1:] for shape in [part.split(">")[0]]}
     assert any(shape.split("x").count(str(points)) == 1 for shape in shapes)
     assert not any(shape.split("x").count(str(points)) > 1 for shape in shapes)
+
+
+# Points of any shape ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["autoencoder of images", "surface of images", "images, n = D"])
+def test_points_of_any_shape_are_points(name):
+    if name in FLOWS:
+        flow = FLOWS[name]()
+    else:
+        chart = CHARTS[name]()
+        flow = mf.Flow(chart, StandardNormal((chart.latent_dim,)))
+    x = flow.sample(jr.key(0), (2, 3))
+    assert x.shape == (2, 3, *IMAGE)
+    score = flow.score(x)
+    assert score.log_prob.shape == score.distance.shape == (2, 3)
+    np.testing.assert_allclose(flow.log_prob(x), score.log_prob, rtol=1e-8)
+    assert flow.encode(x).shape == (2, 3, flow.latent_dim)
+    assert flow.dim == 6
+    assert flow.is_ambient == (name == "images, n = D")
+    off = x + 0.5
+    gap = np.asarray(off - flow.project(off)).reshape(2, 3, -1)
+    np.testing.assert_allclose(flow.distance(off), np.linalg.norm(gap, axis=-1), rtol=1e-10)
+    near = np.linalg.norm(np.asarray(off - flow.nearest(off)).reshape(2, 3, -1), axis=-1)
+    assert (near <= flow.distance(off) + 1e-9).all()
+    assert flow.condition_number(x).shape == (2, 3)
+
+
+@pytest.mark.parametrize("name", ["m_flow", "me_flow", "ripf", "vae", "gan", "pie", "ambient_flow"])
+def test_every_builder_takes_points_of_any_shape(name):
+    build = getattr(mf.models, name)
+    rest = () if name == "ambient_flow" else (2,)
+
+    def asked(x, key):
+        flow = unwrap(build(key, IMAGE, *rest, width=4))
+        y = flow.chart.project(x)
+        return y, flow._log_prob(y) if flow.has_density else jnp.zeros(())
+
+    y, log_prob = jax.eval_shape(asked, jnp.zeros(IMAGE), jr.key(0))
+    assert (y.shape, log_prob.shape) == (IMAGE, ())
 
 
 # Conditions -------------------------------------------------------------------------------------
@@ -289,9 +338,11 @@ def test_latent_density_and_chart_must_fit():
         mf.Flow(chart, Transformed(StandardNormal((2,)), coupling(Affine(), dim=2, cond_dim=1)))
 
 
-def test_builders_want_vectors_and_fewer_latents_than_features():
+def test_builders_want_a_shape_and_fewer_latents_than_features():
     with pytest.raises(ValueError, match=r"Expected the shape \(D,\) of a vector; got \(8, 8\)\."):
-        mf.models.ambient_flow(jr.key(0), (8, 8))
+        mf.models.fom(jr.key(0), (8, 8), manifold="sphere")
+    with pytest.raises(ValueError, match=r"Expected the shape of a data point.*got \(\)"):
+        mf.models.ambient_flow(jr.key(0), ())
     with pytest.raises(ValueError, match="Expected 1 <= latent_dim < 3"):
         mf.models.m_flow(jr.key(0), (3,), 3)
 

@@ -9,9 +9,11 @@ import sys
 from pathlib import Path
 
 import equinox as eqx
+import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from flowjax.distributions import Normal
 from tests.registry import FLOWS, SMALL, furnished, linear_flow
 
 import mflows as mf
@@ -66,6 +68,7 @@ def test_a_loaded_flow_has_bit_identical_log_prob(flow, saved):
     [
         "ambient flow of a plane",
         "autoencoder",
+        "autoencoder of images",
         "conditional surface",
         "curve with an encoder",
         "density on a sphere",
@@ -124,6 +127,27 @@ def test_a_flow_put_together_by_hand_cannot_be_saved(tmp_path):
     with pytest.raises(ValueError, match=r"built by a function of mflows\.models"):
         mf.save(tmp_path / "run", linear_flow())
     assert not (tmp_path / "run").exists()
+
+
+@mf.models.remembered
+def bent(key, shape, *, bend=0.5):
+    """A builder of one's own."""
+    chart = mf.charts.FunctionChart(
+        lambda u: jnp.append(u, bend * u**2), lambda x: x[:1], shape=tuple(shape), latent_dim=1
+    )
+    return mf.Flow(chart, Normal(jr.normal(key, (1,))))
+
+
+def test_a_flow_of_one_s_own_builder_is_saved_and_loaded(tmp_path):
+    flow, x = bent(jr.key(3), (2,), bend=np.float64(0.25)), np.ones((6, 2))
+    mf.save(tmp_path, flow)
+    loaded = mf.load(tmp_path, build=bent)
+    assert loaded.built == flow.built == ("bent", '{"bend": 0.25, "shape": [2]}')
+    np.testing.assert_array_equal(loaded.log_prob(x), flow.log_prob(x))
+    with pytest.raises(LoadError, match=r"built by 'bent'.*load\(folder, build=bent\)"):
+        mf.load(tmp_path)
+    with pytest.raises(LoadError, match=r"Expected build=bent.*got pae"):
+        mf.load(tmp_path, build=mf.models.pae)
 
 
 @pytest.mark.parametrize("name", NAMES)

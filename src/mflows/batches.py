@@ -1,10 +1,12 @@
 """Methods of one point applied to batches: broadcast, compiled, and in blocks that bound memory.
 
-A flow is written for one point. Its public methods come here with the name of a one-point method,
-so that shapes and conditions are checked, and points are cut into blocks, in one place.
+A flow is written for one point. Its public methods come here with a one-point method of the class,
+``Flow._log_prob`` and not ``flow._log_prob``: so flows of one structure share a compiled program.
+Here shapes and conditions are checked, and points are cut into blocks.
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import equinox as eqx
@@ -24,7 +26,7 @@ _NUMBERS_AT_ONCE = 1 << 25
 """The same in numbers, for points with large Jacobians or large layers."""
 
 
-def over_points(flow, method: str, shape: tuple[int, ...], x, condition, key=None):
+def over_points(method: Callable, flow, shape: tuple[int, ...], x, condition, key=None):
     """Apply a one-point method to a batch of points, compiled, at most so many at once.
 
     With a key, every point gets one of its own.
@@ -38,22 +40,24 @@ def over_points(flow, method: str, shape: tuple[int, ...], x, condition, key=Non
     batch = jnp.broadcast_shapes(batch, _leading(flow, condition))
     points = jnp.broadcast_to(x, batch + shape).reshape(-1, *shape)
     keys = None if key is None else jr.split(key, math.prod(batch))
-    return _over_batch(flow, method, batch, points, condition, keys)
+    return _over_batch(method, flow, batch, points, condition, keys)
 
 
-def over_keys(flow, method: str, key: PRNGKeyArray, sample_shape, condition):
+def over_keys(method: Callable, flow, key: PRNGKeyArray, sample_shape, condition):
     """Apply a method of one random key, so many times for every condition."""
     condition = _checked_condition(flow, condition)
     batch = tuple(sample_shape) + _leading(flow, condition)
-    return _over_batch(flow, method, batch, jr.split(key, math.prod(batch)), condition)
+    return _over_batch(method, flow, batch, jr.split(key, math.prod(batch)), condition)
 
 
-def _over_batch(flow, method: str, batch: tuple[int, ...], points: Array, condition, keys=None):
+def _over_batch(
+    method: Callable, flow, batch: tuple[int, ...], points: Array, condition, keys=None
+):
     if condition is not None and flow.cond_shape is not None:
         condition = jnp.broadcast_to(condition, batch + flow.cond_shape)
         condition = condition.reshape(-1, *flow.cond_shape)
     arguments = (points, condition) if keys is None else (points, condition, keys)
-    flat = _mapped(flow, method, arguments)
+    flat = _mapped(method, flow, arguments)
     return jax.tree.map(lambda leaf: leaf.reshape(batch + leaf.shape[1:]), flat)
 
 
@@ -80,30 +84,32 @@ def _checked_condition(flow, condition: ArrayLike | None) -> Array | None:
     return condition
 
 
-def _mapped(flow, method: str, arguments: tuple[Array, *tuple[Array | None, ...]]):
+def _mapped(method: Callable, flow, arguments: tuple[Array, *tuple[Array | None, ...]]):
     """A one-point method at every point, in one or more blocks of a power of two.
 
     So a handful of compiled functions serve any number of points.
     """
     points = arguments[0]
     if isinstance(points, Tracer):  # the caller compiles
-        return jax.lax.map(_of_point(flow, method), arguments, batch_size=_at_once(flow))
+        return jax.lax.map(_of_point(method, flow), arguments, batch_size=_at_once(flow))
     count = len(points)
     size = min(_at_once(flow), 1 << max(count - 1, 0).bit_length())
     together = size * BLOCKS_AT_ONCE
     if count <= together:
-        return _in_blocks(flow, method, arguments, size)
+        return _in_blocks(method, flow, arguments, size)
     parts = []
     for start in range(0, count, together):
         rows = partial(
             dynamic_slice_in_dim, start_index=start, slice_size=min(together, count - start)
         )
-        parts.append(_in_blocks(flow, method, jax.tree.map(rows, arguments), size))
+        parts.append(_in_blocks(method, flow, jax.tree.map(rows, arguments), size))
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *parts)
 
 
-def _in_blocks(flow, method: str, arguments: tuple[Array, *tuple[Array | None, ...]], size: int):
-    done = [_block(flow, method, block) for block in _cut(arguments, size=size)]
+def _in_blocks(
+    method: Callable, flow, arguments: tuple[Array, *tuple[Array | None, ...]], size: int
+):
+    done = [_block(method, flow, block) for block in _cut(arguments, size=size)]
     return _joined(done, count=len(arguments[0]))
 
 
@@ -131,23 +137,20 @@ def _joined(blocks: list, count: int):
 
 def _at_once(flow) -> int:
     """Points per block, a power of two."""
-    dim = math.prod(flow.shape)
-    tangents = 0 if flow.latent_dim == dim else flow.latent_dim
-    numbers = dim * max(tangents, 32)  # the second: parameters of a spline
+    tangents = 0 if flow.is_ambient else flow.latent_dim
+    numbers = flow.dim * max(tangents, 32)  # the second: parameters of a spline
     return 1 << (min(POINTS_AT_ONCE, max(_NUMBERS_AT_ONCE // numbers, 1)).bit_length() - 1)
 
 
 @eqx.filter_jit
-def _block(flow, method: str, arguments: tuple[Array | None, ...]):
-    return jax.vmap(_of_point(flow, method))(arguments)
+def _block(method: Callable, flow, arguments: tuple[Array | None, ...]):
+    return jax.vmap(_of_point(method, flow))(arguments)
 
 
-def _of_point(flow, method: str):
-    """The function of (point, condition) that ``method`` names."""
-    function = unwrap(flow)
-    for name in method.split("."):
-        function = getattr(function, name)
-    return lambda arguments: function(*arguments)
+def _of_point(method: Callable, flow):
+    """The function of (point, condition) that ``method`` is for this flow."""
+    unwrapped = unwrap(flow)
+    return lambda arguments: method(unwrapped, *arguments)
 
 
 def _starred(shape: tuple[int, ...]) -> str:

@@ -8,7 +8,7 @@ from the manifold: read it beside ``distance``. Densities with different n, or o
 manifolds, are not comparable as numbers.
 """
 
-from typing import Literal, NamedTuple, overload
+from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -27,7 +27,6 @@ from mflows.volume import (
     Volume,
     condition_limit,
     condition_number,
-    takes_jacobian,
 )
 
 
@@ -123,6 +122,21 @@ class Flow(AbstractDistribution):
         """Dimension n of the manifold."""
         return self.chart.latent_dim
 
+    @property
+    def dim(self) -> int:
+        """Number D of features of a data point."""
+        return self.chart.dim
+
+    @property
+    def is_ambient(self) -> bool:
+        """Whether n = D: a density is one in space, not on a manifold in it."""
+        return self.latent_dim == self.dim
+
+    @property
+    def has_density(self) -> bool:
+        """Whether there is a ``log_prob``; where there is none, it raises ``Unavailable``."""
+        return self.volume.has_value
+
     # One point ------------------------------------------------------------------------------
 
     def _log_prob(self, x, condition=None, key=None):
@@ -130,7 +144,7 @@ class Flow(AbstractDistribution):
             u, log_det = self.chart.bijection.inverse_and_log_det(
                 x, condition_for(self.chart, condition)
             )
-            return self.latent_log_prob(u, condition) + log_det
+            return self.latent_log_prob(u.ravel(), condition) + log_det
         return self._log_prob_and_distance(x, condition, key).log_prob
 
     def latent_log_prob(self, u: Float[Array, " n"], condition: Array | None = None) -> Scalar:
@@ -160,6 +174,15 @@ class Flow(AbstractDistribution):
         value, standard_error = self.volume.estimate(self.chart, u, condition, key)
         return self.latent_log_prob(u, condition) - value, standard_error
 
+    def _encode(self, x, condition=None):
+        return self.chart.encode(x, condition)
+
+    def _decode(self, u, condition=None):
+        return self.chart.decode(u, condition)
+
+    def _project(self, x, condition=None):
+        return self.chart.project(x, condition)
+
     def _sample(self, key: PRNGKeyArray, condition=None):
         u = self.latent._sample(key, condition_for(self.latent, condition))
         return self.chart.decode(u, condition)
@@ -188,40 +211,26 @@ class Flow(AbstractDistribution):
     def _score(self, x, condition=None, key=None) -> Score:
         found = self._log_prob_and_distance(x, condition, key)
         # Encodes and pushes frames forward once more; XLA finds the two alike and keeps one.
-        conditioned = takes_jacobian(self.volume, self.chart)
+        conditioned = self.volume.takes_jacobian(self.chart)
         return Score(*found, self._condition_number(x, condition) if conditioned else None)
 
     # Batches --------------------------------------------------------------------------------
 
     def sample(self, key, sample_shape=(), condition=None) -> Array:
         """Draw points, shape (*sample_shape, *batch of conditions, *shape)."""
-        return over_keys(self, "_sample", key, sample_shape, condition)
+        return over_keys(Flow._sample, self, key, sample_shape, condition)
 
     def sample_and_log_prob(self, key, sample_shape=(), condition=None) -> tuple[Array, Array]:
         """``sample`` and the ``log_prob`` of what was drawn, in one pass and without encoding."""
-        return over_keys(self, "_sample_and_log_prob", key, sample_shape, condition)
+        return over_keys(Flow._sample_and_log_prob, self, key, sample_shape, condition)
 
-    @overload
     def log_prob(
         self,
         x: ArrayLike,
         condition: ArrayLike | None = None,
         *,
         key: PRNGKeyArray | None = None,
-        audit: Literal[False] = False,
-    ) -> Array: ...
-
-    @overload
-    def log_prob(
-        self,
-        x: ArrayLike,
-        condition: ArrayLike | None = None,
-        *,
-        key: PRNGKeyArray | None = None,
-        audit: Volume | Literal[True],
-    ) -> Audit: ...
-
-    def log_prob(self, x, condition=None, *, key=None, audit: Volume | bool = False):
+    ) -> Array:
         """On-manifold log-density at the projection of ``x``, in nats, shape (...).
 
         Like ``sample``, it differs from FlowJAX's in that it is compiled and bounds its memory on
@@ -231,33 +240,51 @@ class Flow(AbstractDistribution):
             x: Points, shape (..., *shape).
             condition: Their conditions, if the flow has them.
             key: Random key, for a volume that draws probes (``Lanczos``, ``Hadamard``).
-            audit: A method for log-volumes, or ``True`` for the flow's own: the result is then an
-                ``Audit``, exact values beside those of the method, so that its error can be seen.
 
         Raises:
             Unavailable: If the flow has no density, or its volume estimates gradients only.
             ValueError: For wrong shapes, or where a key is needed and none given.
         """
-        if audit is False:
-            return over_points(self, "_log_prob", self.shape, x, condition, key)
+        return over_points(Flow._log_prob, self, self.shape, x, condition, key)
+
+    def audit(
+        self,
+        x: ArrayLike,
+        condition: ArrayLike | None = None,
+        *,
+        key: PRNGKeyArray | None = None,
+        volume: Volume | None = None,
+    ) -> Audit:
+        """``log_prob`` beside what a method for log-volumes makes of it, to see its error.
+
+        Args:
+            x: Points, shape (..., *shape).
+            condition: Their conditions, if the flow has them.
+            key: Random key, for a method that draws probes.
+            volume: The method; the flow's own by default.
+
+        Raises:
+            Unavailable: If the method has no values.
+            ValueError: For wrong shapes, or where a key is needed and none given.
+        """
         exact, audited = (
-            Flow(self.chart, self.latent, volume)
-            for volume in (Auto(), self.volume if audit is True else audit)
+            Flow(self.chart, self.latent, method)
+            for method in (Auto(), self.volume if volume is None else volume)
         )
-        estimates = over_points(audited, "_estimate", self.shape, x, condition, key)
+        estimates = over_points(Flow._estimate, audited, self.shape, x, condition, key)
         return Audit(exact.log_prob(x, condition), *estimates)
 
     def encode(self, x: ArrayLike, condition: ArrayLike | None = None) -> Float[Array, "... n"]:
         """Latent coordinates u of the projection of ``x``, shape (..., n)."""
-        return over_points(self, "chart.encode", self.shape, x, condition)
+        return over_points(Flow._encode, self, self.shape, x, condition)
 
     def decode(self, u: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """Points of the manifold with coordinates ``u``, shape (..., *shape)."""
-        return over_points(self, "chart.decode", (self.latent_dim,), u, condition)
+        return over_points(Flow._decode, self, (self.latent_dim,), u, condition)
 
     def project(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """The chart's projection of ``x`` to the manifold (denoising), shape (..., *shape)."""
-        return over_points(self, "chart.project", self.shape, x, condition)
+        return over_points(Flow._project, self, self.shape, x, condition)
 
     def nearest(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """The nearest point of the manifold, shape (..., *shape).
@@ -265,7 +292,7 @@ class Flow(AbstractDistribution):
         Minimises |g(u) - x| by Levenberg-Marquardt from u = e(x); never farther from ``x`` than
         ``project`` is. A local search: on a strongly folded manifold a nearer sheet can be missed.
         """
-        return over_points(self, "_nearest", self.shape, x, condition)
+        return over_points(Flow._nearest, self, self.shape, x, condition)
 
     def distance(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """Reconstruction error |x - g(e(x))|, in the data's units, shape (...)."""
@@ -279,7 +306,7 @@ class Flow(AbstractDistribution):
         key: PRNGKeyArray | None = None,
     ) -> LogProbAndDistance:
         """``log_prob`` and ``distance`` in one pass."""
-        return over_points(self, "_log_prob_and_distance", self.shape, x, condition, key)
+        return over_points(Flow._log_prob_and_distance, self, self.shape, x, condition, key)
 
     def condition_number(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """Condition number of the decoder's Jacobian at the projection of ``x``, shape (...).
@@ -287,14 +314,14 @@ class Flow(AbstractDistribution):
         Largest over smallest singular value. Times the resolution of the numbers (1.2e-7 in
         single precision) it is the size of the error of the log-volume, and so of ``log_prob``.
         """
-        return over_points(self, "_condition_number", self.shape, x, condition)
+        return over_points(Flow._condition_number, self, self.shape, x, condition)
 
     def ill_conditioned(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """Whether ``log_prob`` at ``x`` is in doubt by the condition number, shape (...).
 
         Never for log-volumes that take no Jacobian: of ambient flows, or a sphere at its poles.
         """
-        conditioned = takes_jacobian(self.volume, self.chart)
+        conditioned = self.volume.takes_jacobian(self.chart)
         number = self.condition_number(x, condition) if conditioned else None
         return _in_doubt(number, jnp.shape(x)[: jnp.ndim(x) - len(self.shape)])
 
@@ -309,7 +336,7 @@ class Flow(AbstractDistribution):
 
         In one pass, in which points are encoded once.
         """
-        return over_points(self, "_score", self.shape, x, condition, key)
+        return over_points(Flow._score, self, self.shape, x, condition, key)
 
 
 def _in_doubt(number: Array | np.ndarray | None, shape: tuple[int, ...]) -> Array:

@@ -1,12 +1,14 @@
 """Save and load flows: JSON for what the flow is, safetensors for its numbers.
 
-``flow.json`` names the function of ``mflows.models`` that builds the flow and its arguments;
+``flow.json`` names the function that builds the flow, of ``mflows.models`` or of one's own
+(``mflows.models.remembered``), and its arguments;
 ``flow.safetensors`` holds every array under its path in the flow. Loading rebuilds the structure
 and fills in the arrays; nothing is unpickled and no code from the files runs.
 """
 
 import hashlib
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import equinox as eqx
@@ -37,14 +39,14 @@ def save(folder: str | Path, flow: Flow) -> None:
     Both files are written whole or not at all.
 
     Raises:
-        ValueError: If the flow was not built by a function of ``mflows.models`` and so cannot be
-            rebuilt from its name.
+        ValueError: If the flow was not built by a function of ``mflows.models``, or one decorated
+            with ``mflows.models.remembered``, and so cannot be rebuilt from its name.
     """
     if flow.built is None:
         raise ValueError(
             "Expected a flow built by a function of mflows.models, which can be rebuilt from its "
-            "name and arguments; this one was put together by hand. Write its arrays with "
-            "equinox.tree_serialise_leaves instead."
+            "name and arguments; this one was put together by hand. Build it in a function "
+            "decorated with mflows.models.remembered, and load it with load(folder, build=...)."
         )
     name, arguments = flow.built
     tensors = safetensors.numpy.save(arrays(flow))
@@ -62,8 +64,13 @@ def save(folder: str | Path, flow: Flow) -> None:
     write_atomically(folder / "flow.json", json.dumps(described, indent=2).encode())
 
 
-def load(folder: str | Path) -> Flow:
+def load(folder: str | Path, *, build: Callable[..., Flow] | None = None) -> Flow:
     """Read the flow that ``save`` wrote into ``folder``; its numbers are bit-identical.
+
+    Args:
+        folder: The folder.
+        build: The function that built the flow, if it is not one of ``mflows.models``: one of your
+            own, decorated with ``mflows.models.remembered``.
 
     Raises:
         LoadError: If a file is missing, truncated, edited, or of another format.
@@ -82,10 +89,10 @@ def load(folder: str | Path) -> Flow:
             f"{folder / 'flow.safetensors'} is not the file that was saved with flow.json: it is "
             "truncated, edited, or from another run. Restore both files from the same run."
         )
+    build = _builder(described["model"], build, folder)
     try:
-        build = BUILDERS[described["model"]]
         skeleton = eqx.filter_eval_shape(build, jr.key(0), **described["arguments"])
-    except (KeyError, TypeError, ValueError) as error:
+    except (TypeError, ValueError) as error:
         raise LoadError(
             f"{folder / 'flow.json'} describes a flow that mflows {__version__} cannot build: "
             f"{error}. It was written by mflows {described.get('mflows')}; upgrade mflows."
@@ -97,6 +104,23 @@ def load(folder: str | Path) -> Flow:
             f"{folder / 'flow.safetensors'} is no safetensors file: {error}."
         ) from error
     return fill(skeleton, values, folder)
+
+
+def _builder(name: str, given: Callable[..., Flow] | None, folder: Path) -> Callable[..., Flow]:
+    if given is None and name in BUILDERS:
+        return BUILDERS[name]
+    if given is None:
+        raise LoadError(
+            f"The flow in {folder} was built by {name!r}, which is no function of mflows.models of "
+            f"mflows {__version__}. Give your own with load(folder, build={name}), or "
+            "upgrade mflows."
+        )
+    if given.__name__ != name:
+        raise LoadError(
+            f"Expected build={name}, the function that built the flow in {folder}; got "
+            f"{given.__name__}."
+        )
+    return given
 
 
 def arrays(tree: PyTree) -> dict[str, np.ndarray]:

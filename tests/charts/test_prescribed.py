@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mflows.charts import Circle, FunctionChart, Pad, Product, Sphere, Torus
-from mflows.charts.torus import wrapped
+from mflows.layers.rational_quadratic import wrapped
 
 
 def test_coordinates_are_those_of_the_textbook():

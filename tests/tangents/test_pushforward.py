@@ -1,17 +1,16 @@
 """Which rule carries the tangents, and that the folded one is really used."""
 
-import importlib
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
-from flowjax.bijections import Affine, Chain, Coupling, Invert, Sandwich, Scan
+from flowjax.bijections import Affine, Chain, Coupling, Invert, Reshape, Sandwich, Scan
 from tests.registry import CHARTS, LAYERS, condition_of, coupling
 
 from mflows.charts import Composed, Pad, push_conormals, pushforward
+from mflows.tangents import coupling as rules_of_couplings
 
 COUPLED = [
     "coupling of affines",
@@ -25,34 +24,30 @@ COUPLED = [
     "scan, conditional",
     "chain",
     "sandwich",
+    "reshaped couplings",
 ]
 
 
-RULES = {
-    "tangents": (pushforward, importlib.import_module("mflows.tangents.pushforward")),
-    "covectors": (push_conormals, importlib.import_module("mflows.tangents.conormals")),
-}
+RULES = {"tangents": pushforward, "covectors": push_conormals}
 
 
 @pytest.fixture(params=RULES)
 def carry(request):
     """Either function that carries vectors through layers."""
-    return RULES[request.param][0]
+    return RULES[request.param]
 
 
 @pytest.fixture
 def folded(monkeypatch):
     """Count how often a folded coupling rule runs."""
-    calls = []
-    for _, module in RULES.values():
-        genuine = module.move
-        monkeypatch.setattr(
-            module, "move", lambda *args, genuine=genuine: calls.append(args) or genuine(*args)
-        )
+    calls, genuine = [], rules_of_couplings.move
+    monkeypatch.setattr(
+        rules_of_couplings, "move", lambda *args: calls.append(args) or genuine(*args)
+    )
     return calls
 
 
-@pytest.mark.parametrize("kind", [Coupling, Chain, Sandwich, Scan])
+@pytest.mark.parametrize("kind", [Coupling, Chain, Sandwich, Scan, Reshape])
 def test_layers_that_know_better_have_a_rule(kind, carry):
     assert carry.dispatch(kind) is not carry.dispatch(object)
 
@@ -67,11 +62,10 @@ def test_everything_else_is_linearised(kind, carry):
 
 
 def _trace(carry, layer):
-    dim = layer.shape[0]
     jax.eval_shape(
         lambda x, frame: carry(layer, x, frame, condition_of(layer)),
-        jnp.zeros(dim),
-        jnp.zeros((2, dim)),
+        jnp.zeros(layer.shape),
+        jnp.zeros((2, *layer.shape)),
     )
 
 

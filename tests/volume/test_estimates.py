@@ -317,11 +317,11 @@ def flow(chart):
 
 def test_an_audit_shows_exact_values_beside_estimates(flow):
     x = flow.sample(jr.key(1), (300,))
-    audit = flow.log_prob(x, key=jr.key(2), audit=Lanczos(probes=32, order=N))
+    audit = flow.audit(x, key=jr.key(2), volume=Lanczos(probes=32, order=N))
     np.testing.assert_allclose(audit.log_prob, flow.log_prob(x), rtol=1e-10)
     off = (audit.estimate - audit.log_prob) / audit.standard_error
     assert 0.8 < float(off.std()) < 1.3
-    bound = flow.log_prob(x, audit=Hadamard(probes=N))
+    bound = flow.audit(x, volume=Hadamard(probes=N))
     assert (bound.estimate < bound.log_prob).all()
     assert (bound.standard_error == 0).all()
 
@@ -329,7 +329,7 @@ def test_an_audit_shows_exact_values_beside_estimates(flow):
 def test_an_audit_of_the_flows_own_method(chart):
     flow = mf.Flow(chart, StandardNormal((N,)), Lanczos(probes=32, order=N))
     x = flow.decode(jr.normal(jr.key(1), (10, N)))
-    audit = flow.log_prob(x, key=jr.key(2), audit=True)
+    audit = flow.audit(x, key=jr.key(2))
     np.testing.assert_allclose(audit.estimate, flow.log_prob(x, key=jr.key(2)), rtol=1e-10)
     assert (audit.standard_error > 0).all()
     found = flow.log_prob_and_distance(x, key=jr.key(2))

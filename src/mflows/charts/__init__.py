@@ -32,8 +32,8 @@ from mflows.layers.placement import Placement, place, placement_of
 from mflows.layers.rational_quadratic import CircularSpline, RationalQuadraticSpline
 from mflows.layers.sphere_coupling import SphereCoupling, sphere_spline_stack
 from mflows.layers.splines import spline_coupling, spline_stack
-from mflows.tangents.conormals import push_conormals
-from mflows.tangents.pushforward import condition_for, pushforward
+from mflows.layers.stack import shaped
+from mflows.tangents import condition_for, push_conormals, pushforward
 
 __all__ = [
     "BijectionChart",
@@ -67,6 +67,7 @@ __all__ = [
     "placement_of",
     "push_conormals",
     "pushforward",
+    "shaped",
     "sphere_spline_stack",
     "spline_coupling",
     "spline_stack",

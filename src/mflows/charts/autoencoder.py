@@ -17,12 +17,13 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import optimistix as optx
+from equinox import AbstractVar
 from jaxtyping import Array, PRNGKeyArray
 from paramax import NonTrainable
 
 from mflows.charts.chart import Chart, Composed, Unavailable, common_condition
 from mflows.nets import GaussianEncoder, SkipMLP
-from mflows.tangents.pushforward import pushforward
+from mflows.tangents import pushforward
 
 
 class Generator(Chart):
@@ -30,6 +31,7 @@ class Generator(Chart):
 
     Args:
         network: From n latent coordinates to D features.
+        shape: Shape of a data point, (D,) by default.
     """
 
     network: SkipMLP
@@ -37,14 +39,19 @@ class Generator(Chart):
     latent_dim: int
     cond_shape: tuple[int, ...] | None
 
-    def __init__(self, network: SkipMLP):
+    def __init__(self, network: SkipMLP, shape: tuple[int, ...] | None = None):
         self.network = network
-        self.shape = (network.out_size,)
+        self.shape = (network.out_size,) if shape is None else tuple(shape)
+        if self.dim != network.out_size:
+            raise ValueError(
+                f"Expected a network to the {self.dim} features of points of shape {self.shape}; "
+                f"got one to {network.out_size}."
+            )
         self.latent_dim = network.in_size
         self.cond_shape = None if network.cond_size is None else (network.cond_size,)
 
     def decode(self, u, condition=None):
-        return self.network(u, condition)
+        return self.network(u, condition).reshape(self.shape)
 
     def encode(self, x, condition=None):
         """Raise ``Unavailable``: there is no encoder."""
@@ -83,7 +90,25 @@ class NoisyGenerator(Chart):
         return self.generator.encode(x, condition)
 
 
-class Encoded(Chart):
+class Recoded(Chart):
+    """Interface of charts with the manifold and the decoder of another, but not its encoder."""
+
+    chart: AbstractVar[Chart]
+    cond_shape: AbstractVar[tuple[int, ...] | None]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.chart.shape
+
+    @property
+    def latent_dim(self) -> int:
+        return self.chart.latent_dim
+
+    def decode(self, u, condition=None):
+        return self.chart.decode(u, condition)
+
+
+class Encoded(Recoded):
     """The manifold of another chart with an encoder network.
 
     Args:
@@ -93,32 +118,25 @@ class Encoded(Chart):
 
     chart: Chart
     encoder: SkipMLP | GaussianEncoder
-    shape: tuple[int, ...]
-    latent_dim: int
     cond_shape: tuple[int, ...] | None
 
     def __init__(self, chart: Chart, encoder: SkipMLP | GaussianEncoder):
         sizes = (encoder.in_size, encoder.out_size)
-        if sizes != (*chart.shape, chart.latent_dim):
+        if sizes != (chart.dim, chart.latent_dim):
             raise ValueError(
-                f"Expected an encoder from {chart.shape[0]} features to {chart.latent_dim} latent "
+                f"Expected an encoder from {chart.dim} features to {chart.latent_dim} latent "
                 f"coordinates for this chart; got one from {sizes[0]} to {sizes[1]}."
             )
         self.chart = chart
         self.encoder = encoder
-        self.shape = chart.shape
-        self.latent_dim = chart.latent_dim
         given = None if encoder.cond_size is None else (encoder.cond_size,)
         self.cond_shape = common_condition(chart.cond_shape, given)
 
-    def decode(self, u, condition=None):
-        return self.chart.decode(u, condition)
-
     def encode(self, x, condition=None):
-        return self.encoder(x, condition)
+        return self.encoder(x.ravel(), condition)
 
 
-class Inverted(Chart):
+class Inverted(Recoded):
     """The manifold of another chart, encoded by Levenberg-Marquardt.
 
     The search starts from the one of some fixed latent points that decodes nearest to x. It is
@@ -132,25 +150,18 @@ class Inverted(Chart):
 
     chart: Chart
     starts: Any  # a NonTrainable array; the array itself in methods
-    shape: tuple[int, ...]
-    latent_dim: int
     cond_shape: tuple[int, ...] | None
 
     def __init__(self, chart: Chart, key: PRNGKeyArray, *, starts: int = 64):
         self.chart = chart
         self.starts = NonTrainable(jr.normal(key, (starts, chart.latent_dim)))
-        self.shape = chart.shape
-        self.latent_dim = chart.latent_dim
         self.cond_shape = chart.cond_shape
-
-    def decode(self, u, condition=None):
-        return self.chart.decode(u, condition)
 
     def encode(self, x, condition=None):
         decoded = jax.vmap(lambda u: self.decode(u, condition))(self.starts)
-        nearest = jnp.argmin(jnp.square(decoded - x).sum(1))
+        nearest = jnp.argmin(jnp.square(decoded - x).reshape(len(decoded), -1).sum(1))
         return optx.least_squares(
-            lambda u, _: self.decode(u, condition) - x,
+            lambda u, _: (self.decode(u, condition) - x).ravel(),
             optx.LevenbergMarquardt(rtol=1e-6, atol=1e-6),
             self.starts[nearest],
             max_steps=64,
@@ -159,20 +170,15 @@ class Inverted(Chart):
 
 
 @pushforward.register
-def _(chart: Inverted, u, frame, condition):
-    return pushforward(chart.chart, u, frame, condition)
-
-
-@pushforward.register
-def _(chart: Encoded, u, frame, condition):
+def _(chart: Recoded, u, frame, condition):
     return pushforward(chart.chart, u, frame, condition)
 
 
 def without_encoder(chart: Chart) -> Chart:
     """The chart that decodes the same way and brings no encoder of its own, if there is one."""
     match chart:
-        case Encoded() | Inverted():
+        case Recoded():
             return without_encoder(chart.chart)
-        case Composed(inner=Encoded() | Inverted()):
+        case Composed(inner=Recoded()):
             return Composed(without_encoder(chart.inner), chart.bijection)
     return chart

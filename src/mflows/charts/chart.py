@@ -8,6 +8,7 @@ e(x) = first n of f^-1(x)  (Brehmer & Cranmer 2020, arXiv 2003.13913).
 Everything here acts on one point; batches are a matter of ``jax.vmap``.
 """
 
+import math
 from abc import abstractmethod
 from typing import Protocol, TypeGuard, runtime_checkable
 
@@ -18,8 +19,7 @@ from flowjax.bijections import AbstractBijection, Chain
 from jaxtyping import Array, Float, Scalar
 
 from mflows.layers.stack import leading
-from mflows.tangents.pushforward import pushforward
-from mflows.tangents.values import inverted, transformed
+from mflows.tangents import inverted, pushforward, transformed
 
 
 class Unavailable(ValueError):
@@ -39,6 +39,11 @@ class Chart(eqx.Module):
     shape: AbstractVar[tuple[int, ...]]
     latent_dim: AbstractVar[int]
     cond_shape: AbstractVar[tuple[int, ...] | None]
+
+    @property
+    def dim(self) -> int:
+        """Number D of features of a data point."""
+        return math.prod(self.shape)
 
     @abstractmethod
     def decode(self, u: Float[Array, " n"], condition: Array | None = None) -> Array:
@@ -93,7 +98,8 @@ class BijectionChart(Chart):
     """A FlowJAX bijection as a chart of the whole space, n = D.
 
     Args:
-        bijection: Its ``transform`` decodes, its ``inverse`` encodes.
+        bijection: Its ``transform`` decodes, its ``inverse`` encodes. Where its points are no
+            vectors, the coordinates are the numbers of one in their order.
     """
 
     bijection: AbstractBijection
@@ -102,18 +108,16 @@ class BijectionChart(Chart):
     cond_shape: tuple[int, ...] | None
 
     def __init__(self, bijection: AbstractBijection):
-        if len(bijection.shape) != 1:
-            raise ValueError(f"Expected a bijection of shape (D,); got {bijection.shape}.")
         self.bijection = bijection
         self.shape = bijection.shape
-        self.latent_dim = bijection.shape[0]
+        self.latent_dim = math.prod(bijection.shape)
         self.cond_shape = bijection.cond_shape
 
     def decode(self, u, condition=None):
-        return transformed(self.bijection, u, condition)
+        return transformed(self.bijection, u.reshape(self.shape), condition)
 
     def encode(self, x, condition=None):
-        return inverted(self.bijection, x, condition)
+        return inverted(self.bijection, x, condition).ravel()
 
 
 class Pad(Chart):
@@ -121,26 +125,26 @@ class Pad(Chart):
 
     Args:
         latent_dim: Dimension n of the plane, 1 <= n < D.
-        dim: Dimension D of the data space.
+        shape: Number D of features, or shape of a data point, whose axes are taken in order.
     """
 
     shape: tuple[int, ...]
     latent_dim: int
     cond_shape: None = None
 
-    def __init__(self, latent_dim: int, dim: int):
-        if not 1 <= latent_dim < dim:
+    def __init__(self, latent_dim: int, shape: int | tuple[int, ...]):
+        self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
+        if not 1 <= latent_dim < self.dim:
             raise ValueError(
-                f"Expected 1 <= latent_dim < {dim}, the number of features; got {latent_dim}."
+                f"Expected 1 <= latent_dim < {self.dim}, the number of features; got {latent_dim}."
             )
-        self.shape = (dim,)
         self.latent_dim = latent_dim
 
     def decode(self, u, condition=None):
-        return jnp.pad(u, (0, self.shape[0] - self.latent_dim))
+        return jnp.pad(u, (0, self.dim - self.latent_dim)).reshape(self.shape)
 
     def encode(self, x, condition=None):
-        return x[: self.latent_dim]
+        return x.ravel()[: self.latent_dim]
 
 
 class Composed(Chart):

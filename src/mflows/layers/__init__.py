@@ -6,7 +6,7 @@ from mflows.layers.placement import Placement, place, placement_of
 from mflows.layers.rational_quadratic import CircularSpline, RationalQuadraticSpline
 from mflows.layers.sphere_coupling import SphereCoupling, sphere_spline_stack
 from mflows.layers.splines import spline_coupling, spline_stack
-from mflows.layers.stack import Stack, leading
+from mflows.layers.stack import Stack, leading, shaped
 
 __all__ = [
     "CircularSpline",
@@ -23,6 +23,7 @@ __all__ = [
     "leading",
     "place",
     "placement_of",
+    "shaped",
     "sphere_spline_stack",
     "spline_coupling",
     "spline_stack",

@@ -19,6 +19,7 @@ from flowjax.bijections import (
     Invert,
     Loc,
     Permute,
+    Reshape,
     Sandwich,
     Scan,
 )
@@ -141,6 +142,6 @@ def is_conformal(bijection) -> bool:
             return all(map(is_conformal, bijection.bijections))
         case Sandwich():
             return is_conformal(bijection.inner) and is_conformal(bijection.outer)
-        case Scan() | Invert():
+        case Scan() | Invert() | Reshape():
             return is_conformal(bijection.bijection)
     return False

@@ -25,10 +25,11 @@ class Placement(AbstractBijection):
     """An affine map of data space that does not train; the identity until it is placed.
 
     Args:
-        mean: Centre of the data, shape (D,).
-        scale: Positive scale per feature, shape (D,).
-        plane: Orthonormal vectors that span the plane, shape (n, D): the first n columns of Q.
-            ``None``, or none of them, for a placement that only shifts and scales.
+        mean: Centre of the data, of the shape of a data point of D features.
+        scale: Positive scale per feature, of the same shape.
+        plane: Orthonormal vectors that span the plane, shape (n, D): the first n columns of Q,
+            which turns the features in their order. ``None``, or none of them, for a placement
+            that only shifts and scales.
     """
 
     mean: Any  # a NonTrainable array; the array itself in methods, which act on unwrapped layers
@@ -40,12 +41,12 @@ class Placement(AbstractBijection):
 
     def __init__(
         self,
-        mean: Float[ArrayLike, " D"],
-        scale: Float[ArrayLike, " D"],
+        mean: Float[ArrayLike, "..."],
+        scale: Float[ArrayLike, "..."],
         plane: Float[ArrayLike, "n D"] | None = None,
     ):
         self.shape = np.shape(mean)
-        plane = np.zeros((0, *self.shape)) if plane is None else np.asarray(plane)
+        plane = np.zeros((0, np.size(mean))) if plane is None else np.asarray(plane)
         self.plane_dim = len(plane)
         self.mean, self.scale, self.reflections = (
             NonTrainable(jax.tree.map(lambda array: jnp.asarray(array, dtype=float), part))
@@ -53,16 +54,24 @@ class Placement(AbstractBijection):
         )
 
     @classmethod
-    def identity(cls, dim: int, plane_dim: int = 0) -> "Placement":
-        """The placement that changes nothing, until it is placed on a plane of ``plane_dim``."""
-        return cls(np.zeros(dim), np.ones(dim), np.eye(plane_dim, dim))
+    def identity(cls, shape: int | tuple[int, ...], plane_dim: int = 0) -> "Placement":
+        """The placement that changes nothing, until it is placed on a plane of ``plane_dim``.
+
+        Args:
+            shape: Number D of features, or shape of a data point.
+            plane_dim: Dimension n of the plane.
+        """
+        mean = np.zeros(shape)
+        return cls(mean, np.ones(shape), np.eye(plane_dim, mean.size))
 
     def transform_and_log_det(self, x, condition=None):
-        return self.mean + self.scale * self.reflections.turn(x), jnp.log(self.scale).sum()
+        turned = self.reflections.turn(jnp.ravel(x)).reshape(self.shape)
+        return self.mean + self.scale * turned, jnp.log(self.scale).sum()
 
     def inverse_and_log_det(self, y, condition=None):
         z = (y - self.mean) / self.scale
-        return self.reflections.turn_back(z), -jnp.log(self.scale).sum()
+        turned = self.reflections.turn_back(jnp.ravel(z)).reshape(self.shape)
+        return turned, -jnp.log(self.scale).sum()
 
 
 def placement_of(part: PyTree) -> Placement | None:

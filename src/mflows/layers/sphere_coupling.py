@@ -15,6 +15,8 @@ Everything is extended to R^(n+1) by leaving lengths alone; the log-determinant 
 intrinsic one.
 """
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
@@ -70,12 +72,12 @@ class SphereCoupling(AbstractBijection):
         self.cond_shape = None if cond_dim is None else (cond_dim,)
 
     def transform_and_log_det(self, x, condition=None):
-        return self._moved("transform_and_log_det", x, condition)
+        return self._moved(RationalQuadraticSpline.transform_and_log_det, x, condition)
 
     def inverse_and_log_det(self, y, condition=None):
-        return self._moved("inverse_and_log_det", y, condition)
+        return self._moved(RationalQuadraticSpline.inverse_and_log_det, y, condition)
 
-    def _moved(self, direction: str, x, condition):
+    def _moved(self, direction: Callable, x, condition):
         """Both directions: they keep w and move z, by the spline or by its inverse."""
         radius = length(x)
         unit = x / jnp.where(radius == 0, 1.0, radius)
@@ -85,7 +87,7 @@ class SphereCoupling(AbstractBijection):
         parameters = self.conditioner(w if condition is None else jnp.hstack((w, condition)))
         spline = RationalQuadraticSpline(self.bins, 1.0)
         spline = eqx.tree_at(lambda spline: spline.parameters, spline, parameters)
-        s, log_slope = getattr(spline, direction)(z)
+        s, log_slope = direction(spline, z)
         ratio = _ratio(rho, z, s, jnp.exp(log_slope))
         moved = jnp.append(across * jnp.sqrt(ratio), s)
         return radius * moved, log_slope + (len(x) - 3) / 2 * jnp.log(ratio)

@@ -9,11 +9,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from flowjax.bijections import AbstractBijection, Chain, Scan
+from flowjax.bijections import AbstractBijection, Chain, Reshape, Scan
 from jaxtyping import Array, ArrayLike, Float
 
-from mflows.tangents.pushforward import condition_for
-from mflows.tangents.values import inverted, transformed
+from mflows.tangents import condition_for, inverted, transformed
 
 
 class Stack(Scan):
@@ -53,6 +52,11 @@ class Stack(Scan):
         return _scanned(further, self.bijection, (y, jnp.zeros((), y.dtype)), reverse=True)
 
 
+def shaped(bijection: AbstractBijection, shape: tuple[int, ...]) -> AbstractBijection:
+    """A bijection of vectors as one of points of any shape."""
+    return bijection if bijection.shape == shape else Reshape(bijection, shape)
+
+
 def leading(
     bijection: AbstractBijection, y: Array, count: int, condition: Array | None
 ) -> Float[Array, " count"]:
@@ -60,11 +64,12 @@ def leading(
     first, *later = bijection.bijections if isinstance(bijection, Chain) else (bijection,)
     for part in reversed(later):
         y = inverted(part, y, condition)
-    if not isinstance(first, Stack) or count > first.kept:
-        return inverted(first, y, condition)[:count]
-    arrays, static = eqx.partition(first.bijection, eqx.is_array)
+    stack = first.bijection if isinstance(first, Reshape) else first
+    if not isinstance(stack, Stack) or count > stack.kept:
+        return inverted(first, y, condition).ravel()[:count]
+    arrays, static = eqx.partition(stack.bijection, eqx.is_array)
     rest = eqx.combine(jax.tree.map(lambda leaf: leaf[1:], arrays), static)
-    return _inverse(rest, y, condition_for(first, condition))[:count]
+    return _inverse(rest, y.ravel(), condition_for(stack, condition))[:count]
 
 
 def _inverse(layers, y: ArrayLike, condition: ArrayLike | None) -> Array:

@@ -22,11 +22,11 @@ from jaxtyping import PRNGKeyArray
 
 from mflows.flow import Flow
 from mflows.models.ambient import ambient_flow, on_manifold, pie
-from mflows.models.autoencoder import pae, ripf
-from mflows.models.gan import gan
-from mflows.models.m_flow import m_flow, me_flow
+from mflows.models.building import remembered
+from mflows.models.free_networks import gan, pae, ripf
+from mflows.models.learned import m_flow, me_flow
 from mflows.models.prescribed import fom
-from mflows.models.vae import log_weight, vae
+from mflows.models.variational import log_weight, vae
 
 __all__ = [
     "BUILDERS",
@@ -40,6 +40,7 @@ __all__ = [
     "pae",
     "pie",
     "rebuild",
+    "remembered",
     "ripf",
     "vae",
 ]

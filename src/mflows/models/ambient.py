@@ -4,11 +4,10 @@ import jax.random as jr
 from flowjax.distributions import StandardNormal
 from jaxtyping import PRNGKeyArray
 
-from mflows.charts import BijectionChart, Composed, Pad, Placement, spline_stack
+from mflows.charts import BijectionChart, Composed, Pad, Placement, shaped, spline_stack
 from mflows.flow import Flow
 from mflows.latents import Thickened
-from mflows.models.building import remembered, size, vector
-from mflows.models.latent import spline_flow
+from mflows.models.building import point, remembered, size, spline_flow
 
 
 @remembered
@@ -28,7 +27,7 @@ def ambient_flow(
 
     Args:
         key: Random key for the initial weights.
-        shape: Shape (D,) of a data point.
+        shape: Shape of a data point, of D features.
         cond_shape: Shape (C,) of the condition theta, or ``None``.
         layers: Number of spline coupling layers.
         linear: Put a learned LU map before every coupling layer.
@@ -37,7 +36,7 @@ def ambient_flow(
         width: Width of the conditioner networks.
         blocks: Number of residual blocks in the conditioner networks.
     """
-    (dim,) = vector(shape)
+    shape, dim = point(shape)
     bijection = spline_stack(
         key,
         dim,
@@ -49,7 +48,7 @@ def ambient_flow(
         width=width,
         blocks=blocks,
     )
-    chart = BijectionChart(bijection).then(Placement.identity(dim))
+    chart = BijectionChart(shaped(bijection, shape)).then(Placement.identity(shape))
     return Flow(chart, StandardNormal((dim,)))
 
 
@@ -80,7 +79,7 @@ def pie(
 
     Args:
         key: Random key for the initial weights.
-        shape: Shape (D,) of a data point.
+        shape: Shape of a data point, of D features.
         latent_dim: Dimension n of the sheet, 1 <= n < D.
         cond_shape: Shape (C,) of the condition theta, or ``None``.
         conditional_chart: Let f depend on theta, not only p_M.
@@ -93,7 +92,7 @@ def pie(
         width: Width of the conditioner networks.
         blocks: Number of residual blocks in the conditioner networks.
     """
-    (dim,) = vector(shape)
+    shape, dim = point(shape)
     chart_key, latent_key = jr.split(key)
     settings = {
         "linear": linear,
@@ -107,7 +106,9 @@ def pie(
     stack = spline_stack(chart_key, dim, cond_dim=chart_cond, layers=chart_layers, **settings)
     along = spline_flow(latent_key, latent_dim, cond_dim, layers=latent_layers, **settings)
     latent = Thickened(along, dim, noise=noise)
-    return Flow(BijectionChart(stack).then(Placement.identity(dim, latent_dim)), latent)
+    return Flow(
+        BijectionChart(shaped(stack, shape)).then(Placement.identity(shape, latent_dim)), latent
+    )
 
 
 def on_manifold(flow: Flow) -> Flow:
@@ -124,5 +125,5 @@ def on_manifold(flow: Flow) -> Flow:
             "Expected a pseudo-invertible encoder, as built by mflows.models.pie; got a flow with "
             f"latent density {type(flow.latent).__name__}."
         )
-    plane = Pad(flow.latent.latent_dim, flow.latent.shape[0])
+    plane = Pad(flow.latent.latent_dim, flow.shape)
     return Flow(Composed(plane, flow.chart.bijection), flow.latent.along)

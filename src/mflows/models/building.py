@@ -1,22 +1,43 @@
-"""What all builders share: a flow remembers its builder, so that it can be saved and rebuilt."""
+"""What all builders share: flows remember them, shapes are checked, latent densities are alike."""
 
 import inspect
 import json
+import math
 from collections.abc import Callable
 from functools import wraps
 
 import equinox as eqx
 import jax
 import numpy as np
+from flowjax.bijections import Chain, Invert
+from flowjax.distributions import StandardNormal, Transformed
 from jaxtyping import PRNGKeyArray
 
+from mflows.charts import Placement, spline_stack
 from mflows.flow import Flow
 
 
-def remembered(build: Callable[..., Flow]) -> Callable[..., Flow]:
-    """Let the flow remember name and arguments of its builder, so that it can be rebuilt."""
+def remembered(build: Callable[..., Flow], *, name: str | None = None) -> Callable[..., Flow]:
+    """Let flows remember their builder and its arguments, so that they can be saved and rebuilt.
+
+    A decorator for a builder of one's own:
+
+        @mf.models.remembered
+        def bent(key, shape, *, layers=3):
+            ...
+            return mf.Flow(chart, latent)
+
+        mf.save(folder, bent(key, (3,)))
+        flow = mf.load(folder, build=bent)
+
+    Args:
+        build: Function ``(key, ...) -> Flow``. The key is its only source of arrays; all other
+            arguments are what JSON can hold: numbers, strings, lists and ``None``. It is compiled.
+        name: Name under which flows remember it, that of the function by default.
+    """
     signature = inspect.signature(build)
     compiled = eqx.filter_jit(build)  # one program, not one for each random draw
+    name = build.__name__ if name is None else name
 
     @wraps(build)
     def builder(key: PRNGKeyArray, *args, **kwargs) -> Flow:
@@ -25,13 +46,10 @@ def remembered(build: Callable[..., Flow]) -> Callable[..., Flow]:
         arguments = {name: value for name, value in bound.arguments.items() if name != "key"}
         arguments = jax.tree.map(_plain, arguments)
         flow = compiled(key, **arguments)
-        return Flow(
-            flow.chart,
-            flow.latent,
-            flow.volume,
-            built=(build.__name__, json.dumps(arguments, sort_keys=True)),
-        )
+        built = name, json.dumps(arguments, sort_keys=True)
+        return Flow(flow.chart, flow.latent, flow.volume, built=built)
 
+    builder.__name__ = name
     return builder
 
 
@@ -40,13 +58,47 @@ def _plain(setting):
     return setting.tolist() if isinstance(setting, np.generic | np.ndarray) else setting
 
 
-def vector(shape) -> tuple[int]:
-    """``shape`` as the shape (D,) of a vector; ``ValueError`` for anything else."""
+def point(shape) -> tuple[tuple[int, ...], int]:
+    """The shape of a data point, in integers, and the number D of its features."""
+    shape = tuple(int(size) for size in shape)
+    if not shape or min(shape) < 1:
+        raise ValueError(f"Expected the shape of a data point, such as (D,); got {shape}.")
+    return shape, math.prod(shape)
+
+
+def vector(shape) -> int:
+    """The size D of a shape (D,); ``ValueError`` for the shape of anything but a vector."""
     if len(shape) != 1:
         raise ValueError(f"Expected the shape (D,) of a vector; got {tuple(shape)}.")
-    return (int(shape[0]),)
+    return int(shape[0])
 
 
 def size(cond_shape) -> int | None:
     """Number of components of a condition, ``None`` without one."""
-    return None if cond_shape is None else vector(cond_shape)[0]
+    return None if cond_shape is None else vector(cond_shape)
+
+
+def check_latent_dim(latent_dim: int, dim: int) -> None:
+    """Raise ``ValueError`` unless a manifold of this dimension fits into space."""
+    if not 1 <= latent_dim < dim:
+        raise ValueError(
+            f"Expected 1 <= latent_dim < {dim}, the number of features; got {latent_dim}."
+        )
+
+
+def spline_flow(
+    key: PRNGKeyArray, latent_dim: int, cond_dim: int | None, *, layers: int, **settings
+) -> Transformed:
+    """A spline flow on R^n that is placed on the encoded data before its phase of training.
+
+    Args:
+        key: Random key for the initial weights.
+        latent_dim: Dimension n.
+        cond_dim: Number of components of the condition theta, or ``None``.
+        layers: Number of spline coupling layers.
+        **settings: Further arguments of ``mflows.charts.spline_stack``.
+    """
+    stack = spline_stack(key, latent_dim, cond_dim=cond_dim, layers=layers, **settings)
+    return Transformed(
+        StandardNormal((latent_dim,)), Chain([Invert(stack), Placement.identity(latent_dim)])
+    )

@@ -59,7 +59,7 @@ def fom(
     Raises:
         ValueError: If there is no such manifold in D dimensions.
     """
-    (dim,) = vector(shape)
+    dim = vector(shape)
     there = [name for name, known in _PRESCRIBED.items() if known.exists_in(dim)]
     if manifold not in there:
         raise ValueError(

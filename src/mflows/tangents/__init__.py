@@ -1,7 +1,24 @@
-"""Derivatives of layers in the form in which they are cheap: tangents, conormals, bare values."""
+"""Derivatives of layers in the form in which they are cheap: tangents, conormals, bare values.
 
-from mflows.tangents.conormals import push_conormals
-from mflows.tangents.pushforward import condition_for, pushforward
-from mflows.tangents.values import inverted, transformed
+``rules`` says what is asked of a layer and what serves any layer; each other file has the rules of
+a few kinds of layer that do better.
+"""
 
-__all__ = ["condition_for", "inverted", "push_conormals", "pushforward", "transformed"]
+from mflows.tangents import coupling, stacks  # noqa: F401 (their rules are registered)
+from mflows.tangents.rules import (
+    condition_for,
+    inverted,
+    push_columns,
+    push_conormals,
+    pushforward,
+    transformed,
+)
+
+__all__ = [
+    "condition_for",
+    "inverted",
+    "push_columns",
+    "push_conormals",
+    "pushforward",
+    "transformed",
+]

@@ -1,4 +1,4 @@
-r"""Derivatives of a coupling layer, in the form in which they are cheap.
+r"""Values, tangents and covectors of a coupling layer.
 
 A coupling layer keeps some coordinates and moves the others,
 
@@ -7,7 +7,8 @@ A coupling layer keeps some coordinates and moves the others,
 One reverse pass of the *scalar* transformer t gives its slope dt/dx_j and dt/dtheta_j, and
 M_j = (dt/dtheta_j) W_j is folded once. Then
 
-    dy_j = (dt/dx_j) dx_j + M_j dh
+    dy_j = (dt/dx_j) dx_j + M_j dh,
+    w A^-1 = (w_kept - v M dh/dkept,  v),    v = w_moved / slope,
 
 and a tangent or a covector passes only through the small hidden layers and M, never through the
 wide last layer.
@@ -20,11 +21,78 @@ from typing import NamedTuple
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from flowjax.bijections import Coupling
+from flowjax.bijections import AbstractBijection, Coupling
 from jaxtyping import Array, Float
 from paramax import unwrap
 
 from mflows.nets import AngularMLP, ResidualMLP, full_precision
+from mflows.tangents.rules import (
+    by_columns,
+    condition_for,
+    inverted,
+    push_columns,
+    push_conormals,
+    pushforward,
+    transformed,
+)
+
+pushforward.register(Coupling, by_columns)
+
+
+@transformed.register
+def _(layer: Coupling, x, condition):
+    return _coupled(layer, x, condition, lambda transformer, x: transformer.transform(x))
+
+
+@inverted.register
+def _(layer: Coupling, y, condition):
+    return _coupled(layer, y, condition, lambda transformer, y: transformer.inverse(y))
+
+
+def _coupled(
+    layer: Coupling,
+    x: Array,
+    condition: Array | None,
+    apply: Callable[[AbstractBijection, Array], Array],
+) -> Array:
+    layer, condition = unwrap(layer), condition_for(layer, condition)
+    if jnp.shape(x) != layer.shape:
+        raise ValueError(f"Expected a point of shape {layer.shape}; got {jnp.shape(x)}.")
+    given = None if condition is None else jnp.shape(condition)
+    if given != layer.cond_shape:
+        raise ValueError(f"Expected a condition of shape {layer.cond_shape}; got {given}.")
+    kept, moved = x[: layer.untransformed_dim], x[layer.untransformed_dim :]
+    theta = layer.conditioner(kept if condition is None else jnp.concatenate((kept, condition)))
+    moved = jax.vmap(lambda theta, x: apply(layer.transformer_constructor(theta), x))(
+        theta.reshape(moved.size, -1), moved
+    )
+    return jnp.concatenate((kept, moved))
+
+
+@push_columns.register
+def _(layer: Coupling, x, columns, condition):
+    layer, condition = unwrap(layer), condition_for(layer, condition)
+    split = layer.untransformed_dim
+    h, differential = jax.linearize(hidden_layers(layer, condition), x[:split])
+    y, slope, folded = move(layer, h, x[split:])
+    dh = jax.vmap(differential, -1, -1)(columns[:split])
+    with full_precision():
+        moved = slope[:, None] * columns[split:] + folded @ dh
+    return jnp.hstack((x[:split], y)), jnp.vstack((columns[:split], moved))
+
+
+@push_conormals.register
+def _(layer: Coupling, x, covectors, condition):
+    layer, condition = unwrap(layer), condition_for(layer, condition)
+    split = layer.untransformed_dim
+    h, pullback = jax.vjp(hidden_layers(layer, condition), x[:split])
+    y, slope, folded = move(layer, h, x[split:])
+    ahead = covectors[:, split:] / slope
+    with full_precision():
+        covectors_of_h = ahead @ folded
+    back = jax.vmap(lambda covector: pullback(covector)[0])(covectors_of_h)
+    covectors = jnp.hstack((covectors[:, :split] - back, ahead))
+    return jnp.hstack((x[:split], y)), jnp.log(jnp.abs(slope)).sum(), covectors
 
 
 class Moved(NamedTuple):

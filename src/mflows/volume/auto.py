@@ -9,13 +9,10 @@ from mflows.charts import (
     is_padded,
     without_encoder,
 )
-from mflows.volume.closed_form import ClosedForm
 from mflows.volume.complement import Complement
-from mflows.volume.conformal import Conformal
-from mflows.volume.determinant import Determinant
 from mflows.volume.exact import Exact
-from mflows.volume.part_by_part import PartByPart
 from mflows.volume.volume import Volume
+from mflows.volume.without_jacobian import ClosedForm, Conformal, Determinant, PartByPart
 
 
 class Auto(Volume):
@@ -32,9 +29,12 @@ class Auto(Volume):
             return PartByPart(self)
         if is_padded(chart) and is_conformal(chart.bijection):
             return Conformal()
-        if is_padded(chart) and chart.shape[0] - chart.latent_dim < chart.latent_dim:
+        if is_padded(chart) and chart.dim - chart.latent_dim < chart.latent_dim:
             return Complement()
         return Exact()
+
+    def takes_jacobian(self, chart: Chart) -> bool:
+        return self.choose(chart).takes_jacobian(chart)
 
     def decode_and_log_volume(self, chart, u, condition=None, key=None):
         chart = without_encoder(chart)  # log-volumes are those of the decoder

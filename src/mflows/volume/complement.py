@@ -25,6 +25,7 @@ class Complement(Volume):
                 f"{type(chart).__name__}. Use Exact or Auto."
             )
         padded = chart.inner.decode(u)
-        conormals = jnp.eye(padded.size, dtype=u.dtype)[chart.latent_dim :]
+        conormals = jnp.eye(chart.dim, dtype=u.dtype)[chart.latent_dim :]
+        conormals = conormals.reshape(-1, *chart.shape)
         x, log_det, conormals = push_conormals(chart.bijection, padded, conormals, condition)
-        return x, log_det + log_volume_of_rows(conormals)
+        return x, log_det + log_volume_of_rows(conormals.reshape(-1, chart.dim))

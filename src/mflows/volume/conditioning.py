@@ -15,13 +15,6 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Scalar
 
 from mflows.charts import Chart, without_encoder
-from mflows.volume.auto import Auto
-from mflows.volume.closed_form import ClosedForm
-from mflows.volume.conformal import Conformal
-from mflows.volume.determinant import Determinant
-from mflows.volume.intractable import Intractable
-from mflows.volume.part_by_part import PartByPart
-from mflows.volume.volume import Volume
 
 DOUBT = 0.01
 """Error of a log-volume, in nats, from which on its point counts as ill-conditioned."""
@@ -39,13 +32,3 @@ def condition_number(chart: Chart, u: Float[Array, " n"], condition: Array | Non
 def condition_limit(dtype) -> float:
     """The condition number from which on log-volumes in this precision are in doubt."""
     return DOUBT / float(jnp.finfo(dtype).eps)
-
-
-def takes_jacobian(volume: Volume, chart: Chart) -> bool:
-    """Whether ``volume`` finds the log-volume of ``chart`` from its Jacobian.
-
-    It does not for ambient flows, or for a sphere at its poles, where the Jacobian is singular and
-    the log-volume exact all the same.
-    """
-    method = volume.choose(chart) if isinstance(volume, Auto) else volume
-    return not isinstance(method, ClosedForm | Conformal | Determinant | Intractable | PartByPart)

@@ -19,8 +19,7 @@ import lineax as lx
 from jaxtyping import Array, Float, Scalar
 
 from mflows.charts import Chart
-from mflows.volume.gram import gram_operator
-from mflows.volume.volume import GradientOnly, gradient_of, needed
+from mflows.volume.volume import GradientOnly, gradient_of, gram_operator, needed
 
 
 class ConjugateGradient(GradientOnly):

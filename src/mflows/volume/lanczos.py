@@ -21,8 +21,7 @@ from matfree.funm import monte_carlo_funm_sym_logdet
 from matfree.stochtrace import estimator_monte_carlo_mean_and_sem, sampler_sphere
 
 from mflows.charts import Chart, without_encoder
-from mflows.volume.gram import gram_operator
-from mflows.volume.volume import Estimate, Volume, needed
+from mflows.volume.volume import Estimate, Volume, gram_operator, needed
 
 
 class Lanczos(Volume):

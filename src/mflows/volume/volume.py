@@ -5,6 +5,7 @@ computed stay apart, as solvers do in Lineax.
 """
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import equinox as eqx
@@ -45,6 +46,19 @@ class Volume(eqx.Module):
         """1/2 log det(J^T J) of the chart's decoder at ``u``."""
         return self.decode_and_log_volume(chart, u, condition, key)[1]
 
+    @property
+    def has_value(self) -> bool:
+        """Whether there are log-volumes at all, and so densities."""
+        return True
+
+    def takes_jacobian(self, chart: Chart) -> bool:
+        """Whether the log-volume of ``chart`` is found from its Jacobian.
+
+        It is not for ambient flows, or for a sphere at its poles, where the Jacobian is singular
+        and the log-volume exact all the same.
+        """
+        return True
+
 
 class Estimate(NamedTuple):
     """An estimated log-volume and its standard error."""
@@ -75,10 +89,23 @@ class GradientOnly(Volume):
     give densities.
     """
 
+    @property
+    def has_value(self) -> bool:
+        return False
+
 
 def gradient_of(value: Scalar) -> Scalar:
     """Zero, with the gradient of ``value``."""
     return value - jax.lax.stop_gradient(value)
+
+
+def gram_operator(
+    chart: Chart, u: Float[Array, " n"], condition: Array | None = None
+) -> Callable[[Float[Array, " n"]], Float[Array, " n"]]:
+    """The function v -> J^T (J v) at ``u``; a jvp and a vjp each time, and J is never formed."""
+    _, push = jax.linearize(lambda u: chart.decode(u, condition), u)
+    pull = jax.linear_transpose(push, u)
+    return lambda v: pull(push(v))[0]
 
 
 def needed(key: PRNGKeyArray | None, method: Volume) -> PRNGKeyArray:

@@ -3,10 +3,9 @@
 import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
-from mflows.charts import Chart, Encoded, Pad, Placement, spline_stack
+from mflows.charts import Encoded, Pad, Placement, shaped, spline_stack
 from mflows.flow import Flow
-from mflows.models.building import remembered, size, vector
-from mflows.models.latent import spline_flow
+from mflows.models.building import point, remembered, size, spline_flow
 from mflows.nets import SkipMLP
 
 
@@ -30,7 +29,7 @@ def m_flow(
 
     Args:
         key: Random key for the initial weights.
-        shape: Shape (D,) of a data point.
+        shape: Shape of a data point, of D features.
         latent_dim: Dimension n of the manifold, 1 <= n < D.
         cond_shape: Shape (C,) of the condition theta, or ``None``.
         conditional_chart: Let the manifold depend on theta, not only the density on it.
@@ -42,7 +41,7 @@ def m_flow(
         width: Width of the conditioner networks.
         blocks: Number of residual blocks in the conditioner networks.
     """
-    (dim,) = vector(shape)
+    shape, dim = point(shape)
     chart_key, latent_key = jr.split(key)
     settings = {
         "linear": linear,
@@ -52,16 +51,11 @@ def m_flow(
         "blocks": blocks,
     }
     cond_dim = size(cond_shape)
-    chart = _padded(
-        chart_key,
-        dim,
-        latent_dim,
-        cond_dim if conditional_chart else None,
-        layers=chart_layers,
-        **settings,
-    )
+    chart_cond = cond_dim if conditional_chart else None
+    stack = spline_stack(chart_key, dim, cond_dim=chart_cond, layers=chart_layers, **settings)
+    chart = Pad(latent_dim, shape).then(shaped(stack, shape))
     latent = spline_flow(latent_key, latent_dim, cond_dim, layers=latent_layers, **settings)
-    return Flow(chart.then(Placement.identity(dim, latent_dim)), latent)
+    return Flow(chart.then(Placement.identity(shape, latent_dim)), latent)
 
 
 @remembered
@@ -85,25 +79,10 @@ def me_flow(
     """An M_e-flow (Brehmer & Cranmer 2020): an M-flow whose encoder is a network of its own.
 
     Decoder and density are those of `m_flow`; the encoder need not invert the decoder, so it is
-    free to find the best coordinates of points off the manifold.
-
-    Args:
-        key: Random key for the initial weights.
-        shape: Shape (D,) of a data point.
-        latent_dim: Dimension n of the manifold, 1 <= n < D.
-        cond_shape: Shape (C,) of the condition theta, or ``None``.
-        conditional_chart: Let the manifold depend on theta, not only the density on it.
-        chart_layers: Number of spline coupling layers of the chart.
-        latent_layers: Number of spline coupling layers of the latent density.
-        linear: Put a learned LU map before every coupling layer.
-        bins: Number of spline bins.
-        interval: Half width of the splines' interval, in units of the scaled data.
-        width: Width of the conditioner networks.
-        blocks: Number of residual blocks in the conditioner networks.
-        encoder_width: Width of the encoder network.
-        encoder_blocks: Number of residual blocks in the encoder network.
+    free to find the best coordinates of points off the manifold. ``encoder_width`` and
+    ``encoder_blocks`` are those of the encoder network; other arguments are those of `m_flow`.
     """
-    (dim,) = vector(shape)
+    shape, dim = point(shape)
     chart_key, encoder_key, latent_key = jr.split(key, 3)
     settings = {
         "linear": linear,
@@ -114,7 +93,8 @@ def me_flow(
     }
     cond_dim = size(cond_shape)
     chart_cond = cond_dim if conditional_chart else None
-    decoder = _padded(chart_key, dim, latent_dim, chart_cond, layers=chart_layers, **settings)
+    stack = spline_stack(chart_key, dim, cond_dim=chart_cond, layers=chart_layers, **settings)
+    decoder = Pad(latent_dim, shape).then(shaped(stack, shape))
     encoder = SkipMLP(
         encoder_key,
         dim,
@@ -124,11 +104,4 @@ def me_flow(
         blocks=encoder_blocks,
     )
     latent = spline_flow(latent_key, latent_dim, cond_dim, layers=latent_layers, **settings)
-    return Flow(Encoded(decoder, encoder).then(Placement.identity(dim, latent_dim)), latent)
-
-
-def _padded(
-    key: PRNGKeyArray, dim: int, latent_dim: int, cond_dim: int | None, **settings
-) -> Chart:
-    """Spline couplings after zero-padding, in the coordinates of the placement."""
-    return Pad(latent_dim, dim).then(spline_stack(key, dim, cond_dim=cond_dim, **settings))
+    return Flow(Encoded(decoder, encoder).then(Placement.identity(shape, latent_dim)), latent)

@@ -20,7 +20,7 @@ from paramax import unwrap
 
 from mflows.charts import Composed, Encoded, Generator, NoisyGenerator, Placement
 from mflows.flow import Flow
-from mflows.models.building import remembered, size, vector
+from mflows.models.building import point, remembered, size
 from mflows.nets import GaussianEncoder, SkipMLP
 from mflows.volume import Intractable
 
@@ -49,20 +49,20 @@ def vae(
 
     Args:
         key: Random key for the initial weights.
-        shape: Shape (D,) of a data point.
+        shape: Shape of a data point, of D features.
         latent_dim: Number n of latent coordinates.
         cond_shape: Shape (C,) of the condition theta, or ``None``.
         noise: Observation noise sigma at first, in units of the scaled data.
         width: Width of decoder and encoder networks.
         blocks: Number of residual blocks in decoder and encoder.
     """
-    (dim,) = vector(shape)
+    shape, dim = point(shape)
     decoder_key, encoder_key = jr.split(key)
     given = {"cond_size": size(cond_shape), "width": width, "blocks": blocks}
-    generator = Generator(SkipMLP(decoder_key, latent_dim, dim, **given))
+    generator = Generator(SkipMLP(decoder_key, latent_dim, dim, **given), shape)
     encoder = GaussianEncoder(encoder_key, dim, latent_dim, **given)
     chart = Encoded(NoisyGenerator(generator, noise=noise), encoder)
-    placement = Placement.identity(dim, min(latent_dim, dim))
+    placement = Placement.identity(shape, min(latent_dim, dim))
     return Flow(chart.then(placement), StandardNormal((latent_dim,)), Intractable(REASON))
 
 
@@ -82,7 +82,7 @@ def log_weight(flow: Flow, x: Array, condition: Array | None, key: PRNGKeyArray)
         case _:
             raise TypeError("Expected a variational autoencoder, as built by mflows.models.vae.")
     z, log_det = scaling.inverse_and_log_det(x)
-    mean, scale = encoder(z, condition), encoder.scale(z, condition)
+    mean, scale = encoder(z.ravel(), condition), encoder.scale(z.ravel(), condition)
     u = mean + scale * jr.normal(key, mean.shape)
     seen = norm.logpdf(z, decoder.decode(u, condition), jnp.exp(decoder.log_noise)).sum()
     proposed = norm.logpdf(u, mean, scale).sum()

@@ -1,0 +1,102 @@
+"""Free networks as decoders: autoencoders with a flow on the codes, and adversarial ones."""
+
+import inspect
+
+import jax.random as jr
+from flowjax.distributions import StandardNormal
+from jaxtyping import PRNGKeyArray
+
+from mflows.charts import Encoded, Generator, Inverted, Placement
+from mflows.flow import Flow
+from mflows.models.building import check_latent_dim, point, remembered, size, spline_flow
+from mflows.nets import SkipMLP
+
+
+@remembered
+def pae(
+    key: PRNGKeyArray,
+    shape: tuple[int, ...],
+    latent_dim: int,
+    cond_shape: tuple[int, ...] | None = None,
+    *,
+    conditional_chart: bool = False,
+    width: int = 64,
+    blocks: int = 2,
+    latent_layers: int = 3,
+    bins: int = 10,
+    interval: float = 6.0,
+) -> Flow:
+    """A probabilistic autoencoder (PAE; Boehm & Seljak 2020, arXiv 2006.05479).
+
+    Free decoder and encoder networks, trained to reconstruct, and a flow on the codes. Its
+    likelihood on the manifold is exact all the same: ``log_prob`` pushes a frame forward through
+    the decoder. Nothing keeps the decoder injective, where it is not, the density misses the other
+    sheets.
+
+    Args:
+        key: Random key for the initial weights.
+        shape: Shape of a data point, of D features.
+        latent_dim: Dimension n of the manifold, 1 <= n < D.
+        cond_shape: Shape (C,) of the condition theta, or ``None``.
+        conditional_chart: Let the manifold depend on theta, not only the density on it.
+        width: Width of decoder, encoder and conditioner networks.
+        blocks: Number of residual blocks in decoder and encoder.
+        latent_layers: Number of spline coupling layers of the latent density.
+        bins: Number of spline bins.
+        interval: Half width of the splines' interval, in units of the scaled codes.
+    """
+    shape, dim = point(shape)
+    check_latent_dim(latent_dim, dim)
+    decoder_key, encoder_key, latent_key = jr.split(key, 3)
+    cond_dim = size(cond_shape)
+    given = {"cond_size": cond_dim if conditional_chart else None, "width": width, "blocks": blocks}
+    generator = Generator(SkipMLP(decoder_key, latent_dim, dim, **given), shape)
+    chart = Encoded(generator, SkipMLP(encoder_key, dim, latent_dim, **given))
+    settings = {"layers": latent_layers, "bins": bins, "interval": interval, "width": width}
+    latent = spline_flow(latent_key, latent_dim, cond_dim, **settings)
+    return Flow(chart.then(Placement.identity(shape, latent_dim)), latent)
+
+
+ripf = remembered(inspect.unwrap(pae), name="ripf")
+ripf.__doc__ = """A relaxed injective probability flow (RIPF; Kumar et al. 2020, arXiv 2002.08927).
+
+The parts and arguments of `pae`, trained together: codes, decoder and density by a lower bound of
+the likelihood that penalises the decoder's Jacobian, ``mflows.recipes.relaxed_injective``.
+``log_prob`` is exact on the manifold, not the bound.
+"""
+
+
+@remembered
+def gan(
+    key: PRNGKeyArray,
+    shape: tuple[int, ...],
+    latent_dim: int,
+    cond_shape: tuple[int, ...] | None = None,
+    *,
+    width: int = 64,
+    blocks: int = 2,
+    starts: int = 64,
+) -> Flow:
+    """The generator of a GAN, as a chart: its samples lie on a manifold.
+
+    There is no encoder: points are inverted by nonlinear least squares, which gives ``encode``,
+    ``project`` and ``distance``. The density of its samples follows exactly by pushforward, at the
+    point that the inversion finds. Given a condition, the generator depends on it.
+
+    Args:
+        key: Random key for the initial weights.
+        shape: Shape of a data point, of D features.
+        latent_dim: Dimension n of the manifold, 1 <= n < D.
+        cond_shape: Shape (C,) of the condition theta, or ``None``.
+        width: Width of the generator network.
+        blocks: Number of residual blocks of the generator network.
+        starts: Number of latent points among which the inversion chooses where to start.
+    """
+    shape, dim = point(shape)
+    check_latent_dim(latent_dim, dim)
+    generator_key, starts_key = jr.split(key)
+    network = SkipMLP(
+        generator_key, latent_dim, dim, cond_size=size(cond_shape), width=width, blocks=blocks
+    )
+    chart = Inverted(Generator(network, shape), starts_key, starts=starts)
+    return Flow(chart.then(Placement.identity(shape, latent_dim)), StandardNormal((latent_dim,)))
