@@ -42,7 +42,6 @@ from mflows.latents import Thickened
 from mflows.models import on_manifold
 from mflows.pages.report import write_report
 from mflows.simulators import PolynomialSurface
-from mflows.volume import Intractable
 
 EVENTS, QUICK_EVENTS = 100_000, 4_000
 TEST, OUTLIERS, OBSERVED = 10_000, 1_000, 20
@@ -179,7 +178,7 @@ def measure(flow: Flow) -> dict[str, Any]:
     samples = flow.sample(sample_key, (count,), jnp.zeros(1))
     found = metrics.sample_distance(samples, simulator)
 
-    ambient = flow.latent_dim == flow.shape[0]
+    ambient = flow.is_ambient
     outliers = simulator.ood(outlier_key, OUTLIERS).off_manifold
     judged = jnp.concatenate((test.x[:OUTLIERS], outliers))
     score = (lambda *point: -flow.log_prob(*point)) if ambient else flow.distance
@@ -188,7 +187,7 @@ def measure(flow: Flow) -> dict[str, Any]:
         return found
     sheet = on_manifold(flow) if ambient else flow
     found |= metrics.reconstruction_error(sheet, test)
-    if isinstance(flow.volume, Intractable):
+    if not flow.has_density:
         return found
     of_density = metrics.log_density_error(sheet, test, simulator)
     if np.isnan(of_density["log_density_gap"]):

@@ -28,7 +28,6 @@ from mflows.flow import Flow
 from mflows.latents import Thickened
 from mflows.models import on_manifold
 from mflows.simulators.sphere import AngularGaussian
-from mflows.volume import Intractable
 
 EVENTS, QUICK_EVENTS, TEST = 10_000, 1_000, 10_000
 EPOCHS_OF = {"optimal-transport": 50, "alternating-optimal-transport": 100}
@@ -165,11 +164,11 @@ def measure(flow: Flow, simulator: AngularGaussian, noiseless: AngularGaussian) 
     given = None if test.condition is None else jnp.asarray(test.condition, dtype=float)
     samples = flow.sample(jr.key(0), (len(test),) if given is None else (), given)
     found = metrics.sample_distance(samples, simulator)
-    ambient = flow.latent_dim == flow.shape[0]
+    ambient = flow.is_ambient
     sheet = on_manifold(flow) if isinstance(flow.latent, Thickened) else flow
-    if sheet.latent_dim < sheet.shape[0]:
+    if not sheet.is_ambient:
         found |= metrics.reconstruction_error(sheet, test)
-    if isinstance(flow.volume, Intractable):
+    if not flow.has_density:
         return found
     log_prob = np.asarray(flow.log_prob(test.x, given))
     found["log_prob"] = float(log_prob.mean())

@@ -1,6 +1,5 @@
 """The report of a run: its folder, its data and its flow, turned into what a report can show."""
 
-import math
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from mflows.pages.images import COLUMNS
 from mflows.pages.page import write
 from mflows.runs import Run
 from mflows.simulators import HasLogProb, HasSurface
-from mflows.volume import Intractable, condition_limit
+from mflows.volume import condition_limit
 
 POINTS = 5000
 """Rows scored of each part of the data, and samples drawn."""
@@ -47,7 +46,7 @@ def content(run: Run, *, data: str | Path | None = None) -> Content:
     kept, held_out = run.split(data)
     train, test = (part.sample(POINTS, run.config.seed) for part in (kept, held_out))
     flow, tabular = run.flow, len(run.flow.shape) == 1
-    learned = flow.latent_dim < math.prod(flow.shape)
+    learned = not flow.is_ambient
     shown = test[:COLUMNS]
     projected = flow.project(shown.x, shown.condition) if learned and not tabular else None
     scores = [run.score(part) if _tractable(run) else None for part in (train, test)]
@@ -78,14 +77,14 @@ def content(run: Run, *, data: str | Path | None = None) -> Content:
 
 
 def _tractable(run: Run) -> bool:
-    return not isinstance(run.flow.volume, Intractable)
+    return run.flow.has_density
 
 
 def _points(run: Run, data: Data, score: Score | None) -> Points:
     if score is None:
         distance = run.flow.distance(data.x, data.condition)
         return Points(data.x, distance=np.asarray(distance))
-    ambient = run.flow.latent_dim == math.prod(run.flow.shape)
+    ambient = run.flow.is_ambient
     distance = None if ambient else np.asarray(score.distance)
     return Points(data.x, np.asarray(score.log_prob), distance)
 
@@ -98,7 +97,7 @@ def _conditioning(score: Score | None) -> Conditioning | None:
 
 
 def _lead(run: Run, points: int) -> str:
-    dim, latent_dim = math.prod(run.flow.shape), run.flow.latent_dim
+    dim, latent_dim = run.flow.dim, run.flow.latent_dim
     given = f", given {', '.join(run.source.condition_names)}" if run.flow.cond_shape else ""
     if latent_dim == dim:
         return f"A density on all {dim} dimensions{given}, learned from {points:,} points."
@@ -111,7 +110,7 @@ def _lead(run: Run, points: int) -> str:
 def _summary(
     run: Run, held_out: Points, conditioning: Conditioning | None, train: int, test: int
 ) -> dict[str, str]:
-    dim, latent_dim = math.prod(run.flow.shape), run.flow.latent_dim
+    dim, latent_dim = run.flow.dim, run.flow.latent_dim
     found = {}
     if held_out.log_prob is not None:
         found["held-out mean log_prob"] = f"{np.mean(held_out.log_prob):.4g} nats"
