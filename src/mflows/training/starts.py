@@ -173,8 +173,8 @@ def unrolled_copy(flow: Flow, batch: Batch) -> Supervised | None:
 
 
 def _scaled(flow: Flow, x):
-    """Data in the coordinates of the chart's placement."""
-    return _unplaced(placement_of(flow.chart), jnp.asarray(x))
+    """Data in the coordinates of the chart's placement, shape (N, D)."""
+    return _unplaced(placement_of(flow.chart), jnp.asarray(x)).reshape(len(x), -1)
 
 
 @eqx.filter_jit
