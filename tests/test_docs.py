@@ -4,11 +4,13 @@ import re
 import shlex
 import shutil
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from tests import tiny
 from typer.testing import CliRunner
 
+from mflows import models, systems
 from mflows.cli import app
 from mflows.sweeps.study import SharedStudy
 
@@ -31,8 +33,9 @@ def test_python_blocks_run_one_after_the_other(name, tmp_path, monkeypatch):
     blocks = re.findall(r"```python\n(.*?)```", (DOCS / name).read_text(), flags=re.DOTALL)
     assert blocks
     namespace: dict = {}
-    for block in blocks:
-        exec(compile(block, name, "exec"), namespace)
+    with patch.dict(systems.SYSTEMS), patch.dict(systems.RECIPES), patch.dict(models.BUILDERS):
+        for block in blocks:
+            exec(compile(block, name, "exec"), namespace)
 
 
 def test_the_tutorial_runs_from_the_table_to_the_outlier_score(tmp_path, monkeypatch, capsys):
