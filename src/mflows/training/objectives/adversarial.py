@@ -11,6 +11,7 @@ about progress: epochs are judged by the energy distance between samples and hel
 (Szekely & Rizzo 2013).
 """
 
+import math
 from dataclasses import dataclass
 
 import jax
@@ -41,7 +42,7 @@ class Adversarial:
 
     def opponent(self, key: PRNGKeyArray, flow: Flow) -> ResidualMLP:
         """The critic, which maximises what the flow minimises."""
-        size = sum(flow.shape) + sum(flow.cond_shape or (0,))
+        size = math.prod(flow.shape) + math.prod(flow.cond_shape or (0,))
         return ResidualMLP(key, size, 1, width=self.width, blocks=self.blocks)
 
     def __call__(self, flow, batch: Batch, key, critic):
@@ -81,4 +82,5 @@ def _scaled(flow: Flow, batch: Batch) -> Float[Array, "N d"]:
     placement = unwrap(placement_of(flow.chart))
     x = batch.x if placement is None else jax.vmap(placement.inverse)(batch.x)
     condition = condition_for(flow, batch.condition)
-    return x if condition is None else jnp.concatenate((x, condition), axis=1)
+    parts = [part.reshape(len(x), -1) for part in (x, condition) if part is not None]
+    return jnp.concatenate(parts, axis=1)

@@ -39,6 +39,7 @@ def shear(flow, batch: Batch):
         u = flow.chart.encode(x, condition)
         frame = jnp.eye(flow.latent_dim, dtype=u.dtype)
         tangents = flow.chart.pushforward(u, frame, condition)[1] / scale
+        tangents = tangents.reshape(flow.latent_dim, -1)
         metric = tangents @ tangents.T
         return jnp.abs(metric).sum() - jnp.trace(metric)
 

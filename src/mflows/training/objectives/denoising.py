@@ -52,7 +52,7 @@ def deflated_log_prob(
 
     Args:
         flow: An ambient flow that was trained by ``mflows.recipes.denoising``.
-        x: Points on the manifold, shape (..., D).
+        x: Points on the manifold, shape (..., *shape).
         condition: Their conditions, if the flow has them.
         sigma: Standard deviation of the noise it was trained with.
         latent_dim: Dimension n of the manifold.
@@ -60,7 +60,7 @@ def deflated_log_prob(
     Raises:
         ValueError: If the flow is not ambient, or n is not below D.
     """
-    (dim,) = flow.shape
+    dim = math.prod(flow.shape)
     if flow.latent_dim != dim or not 1 <= latent_dim < dim:
         raise ValueError(
             f"Expected an ambient flow and 1 <= latent_dim < {dim}; got a flow on a manifold of "

@@ -74,7 +74,7 @@ class AnchoredReconstruction:
     def __call__(self, flow, batch: Supervised, key):
         points = Batch(batch.x, batch.condition)
         held = Regression()(flow, batch, key)
-        return Reconstruction()(flow, points, key) + self.anchor * held / batch.x.shape[1]
+        return Reconstruction()(flow, points, key) + self.anchor * held / batch.x[0].size
 
 
 @dataclass(frozen=True)

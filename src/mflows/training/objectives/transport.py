@@ -52,9 +52,10 @@ class SinkhornDivergence:
         scale = scale_of(flow)
         keys = jr.split(key, batch.x.shape[0])
         points = [jax.vmap(flow._sample)(keys, batch.condition) / scale, batch.x / scale]
+        points = [x.reshape(len(x), -1) for x in points]
         if (theta := condition_for(flow, batch.condition)) is not None:
             theta = theta / jnp.maximum(theta.std(0), 1e-6)
-            points = [jnp.concatenate((x, theta), axis=1) for x in points]
+            points = [jnp.concatenate((x, theta.reshape(len(x), -1)), axis=1) for x in points]
         return _divergence(*points, blur=self.blur, iterations=ITERATIONS, of_y=False)
 
 
