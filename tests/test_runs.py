@@ -16,8 +16,8 @@ from tests import tiny
 
 from mflows import runs
 from mflows.data import DataError, load
-from mflows.experiments.trained import mark
-from mflows.experiments.trained import trained as experiment_run
+from mflows.experiments.driver import mark
+from mflows.experiments.driver import trained as experiment_run
 from mflows.saving import LoadError
 from mflows.training import TrainingDiverged
 

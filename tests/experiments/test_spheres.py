@@ -1,6 +1,7 @@
 """The experiments on circle and spheres: their numbers, from flows that know the answer."""
 
 import json
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
@@ -34,15 +35,14 @@ def test_an_ambient_density_is_compared_in_space_and_with_noise_only():
     exact, noisy = GaussianSphere(1), GaussianSphere(1, noise=0.1)
     assert "log_density_gap" not in spheres.measure(flow, exact, exact)
     found = spheres.measure(flow, noisy, exact)
-    test = spheres.test_points(noisy)
+    test = spheres.held_out(noisy)
     expected = np.mean(np.asarray(noisy.log_prob(test.x) - flow.log_prob(test.x)))
     assert found["log_density_gap"] == pytest.approx(expected)
     assert "reconstruction" not in found
 
 
-def test_circle(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(circle, "CASE", circle.CASE._replace(noises=(0.0,)))
-    experiments.named("circle")(tmp_path, ("fom",), 1, True)
+def test_circle(tmp_path, capsys):
+    replace(circle.EXPERIMENT, quick={"noise": ("0",)})(tmp_path, ("fom",), 1, True)
     (row,) = json.loads((tmp_path / "results.json").read_text())
     assert (row["model"], row["noise"], row["status"]) == ("fom", "0", "finished")
     assert 0 < row["log_density_gap"] < 0.5
@@ -51,8 +51,7 @@ def test_circle(tmp_path, capsys, monkeypatch):
 
 
 @pytest.mark.parametrize(("name", "within"), [("sphere", 0.5), ("conditional-sphere", 1.5)])
-def test_spheres(name, within, tmp_path, monkeypatch):
-    monkeypatch.setattr(spheres, "TEST", 500)
+def test_spheres(name, within, tmp_path):
     experiments.named(name)(tmp_path, ("fom",), 1, True)
     rows = json.loads((tmp_path / "results.json").read_text())
     assert [row["noise"] for row in rows] == ["0", "0.01"]
@@ -61,7 +60,7 @@ def test_spheres(name, within, tmp_path, monkeypatch):
 
 
 def test_test_points_have_their_own_theta():
-    data = spheres.test_points(mf.simulators.ConditionalSphere())
+    data = spheres.held_out(mf.simulators.ConditionalSphere())
     assert data.condition is not None
     assert len(np.unique(data.condition, axis=0)) == len(data)
     np.testing.assert_allclose(jnp.linalg.norm(data.x, axis=1), 1, rtol=1e-6)

@@ -1,39 +1,34 @@
-"""Experiments of the field by name; each file holds its command and expected numbers."""
+"""Experiments of the field by name; each file holds its command and expected numbers.
 
-from collections.abc import Callable
+An experiment is one ``EXPERIMENT``, in the file of its name (with underscores), and a line here.
+"""
+
 from importlib import import_module
-from types import ModuleType
+from typing import TYPE_CHECKING
 
-_FILES = {
-    "circle": "circle",
-    "conditional-sphere": "conditional_sphere",
-    "digits": "digits",
-    "ill-posed-likelihood": "ill_posed_likelihood",
-    "lorenz": "lorenz",
-    "polynomial-surface": "polynomial_surface",
-    "rolled-shapes": "rolled_shapes",
-    "sphere": "sphere",
-    "sphere-targets": "sphere_targets",
-}
+if TYPE_CHECKING:
+    from mflows.experiments.driver import Experiment
+
+NAMES = (
+    "circle",
+    "conditional-sphere",
+    "digits",
+    "ill-posed-likelihood",
+    "lorenz",
+    "polynomial-surface",
+    "rolled-shapes",
+    "sphere",
+    "sphere-targets",
+)
 
 
 def names() -> tuple[str, ...]:
     """Names that ``named`` knows."""
-    return tuple(sorted(_FILES))
+    return NAMES
 
 
-def named(name: str) -> Callable[..., None]:
-    """The ``run`` function of an experiment.
-
-    It takes ``(out, models, seeds, quick, *, jobs, overwrite)``: the folder to write to, the models
-    to train, the number of seeds, whether to run a short version, how many trainings run side by
-    side, and whether to train again what has been trained before.
-    """
-    return module(name).run
-
-
-def module(name: str) -> ModuleType:
-    """The module of an experiment; ``ValueError`` lists the names there are."""
-    if name not in _FILES:
-        raise ValueError(f"Expected an experiment out of: {', '.join(names())}; got {name!r}.")
-    return import_module(f"mflows.experiments.{_FILES[name]}")
+def named(name: str) -> "Experiment":
+    """The experiment of this name, to be called; ``ValueError`` lists the names there are."""
+    if name not in NAMES:
+        raise ValueError(f"Expected an experiment out of: {', '.join(NAMES)}; got {name!r}.")
+    return import_module(f"mflows.experiments.{name.replace('-', '_')}").EXPERIMENT

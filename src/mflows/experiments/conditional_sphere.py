@@ -7,21 +7,7 @@ theta_1. 10,000 points, each at its own theta, exactly on the unit sphere or wit
 radius; tested at theta from the prior.
 """
 
-from mflows.experiments.spheres import COLUMNS as COLUMNS
-from mflows.experiments.spheres import Case, runner
+from mflows.experiments import spheres
 from mflows.simulators import ConditionalSphere
 
-
-def _simulator(noise: float) -> ConditionalSphere:
-    return ConditionalSphere(2, noise=noise)
-
-
-run = runner(
-    Case(
-        "Conditional sphere",
-        "sphere",
-        _simulator,
-        (0.0, 0.01),
-        ("fom", "m-flow", "m-flow:alternating", "me-flow", "pae", "pie", "af"),
-    )
-)
+EXPERIMENT = spheres.experiment("Conditional sphere", "sphere", ConditionalSphere)

@@ -12,89 +12,41 @@ Beside it, on the same split: PCA with ten components (reconstruction error), an
 whose number of components and kind of covariance BIC chooses (negative log-likelihood).
 """
 
-import json
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
-from rich.console import Console
 from sklearn.datasets import load_digits
 from sklearn.decomposition import PCA
 from sklearn.mixture import GaussianMixture
 
-from mflows import runs
-from mflows.data import save_table, write_atomically
-from mflows.experiments.jobs import run_jobs
-from mflows.experiments.tables import table
-from mflows.experiments.trained import mark, trained
+from mflows.data import save_table
+from mflows.experiments.driver import Experiment, Job, Row
 from mflows.metrics import outlier_auc
 
 LATENT_DIM = 10
 HELD_OUT = 0.2
-COLUMNS = {
-    "class left out": "left out",
-    "M-flow error": "error",
-    "PCA error": "PCA err.",
-    "M-flow AUC": "AUC",
-    "AUC of distance": "dist.",
-    "AUC of -log_prob": "density",
-    "PCA AUC": "PCA AUC",
-    "mixture AUC": "mixture",
-    "seconds": "wall s",
-}
+COMPONENTS = (1, 3, 10, 20, 40)
 
 
-def run(
-    out: Path,
-    models: tuple[str, ...] = ("m-flow",),
-    seeds: int = 1,
-    quick: bool = False,
-    *,
-    jobs: int = 1,
-    overwrite: bool = False,
-) -> None:
-    """Train with each of the first ``seeds`` classes left out, print the table.
-
-    Only the M-flow has a manifold of ten dimensions; other ``models`` are left out.
-    """
-    if "m-flow" not in models:
-        raise ValueError(f"Expected m-flow among the models of this experiment; got {models}.")
-    if seeds > 10:
-        raise ValueError(f"Expected at most 10 seeds, one for each class of digits; got {seeds}.")
-    out.mkdir(parents=True, exist_ok=True)
-    work = [(out, left_out, quick, overwrite, jobs == 1) for left_out in range(seeds)]
-    rows = []
-    for row in run_jobs(_train_and_measure, work, jobs):
-        rows = sorted((*rows, row), key=lambda row: row["class left out"])
-        write_atomically(out / "results.json", json.dumps(rows, indent=2).encode())
-    title = "Digits: reconstruction of held-out images, AUC of the class left out"
-    Console().print(table(title, COLUMNS.values(), map(_cells, rows)))
-
-
-def _cells(row: dict) -> list[str]:
-    left_out, *numbers = (f"{row[name]:.4g}" for name in COLUMNS)
-    return [left_out + mark(row["status"]), *numbers]
-
-
-def _train_and_measure(
-    out: Path, left_out: int, quick: bool, overwrite: bool, progress: bool
-) -> dict:
+def measure(job: Job) -> Row:
+    """Train without one class, and tell its images from held-out ones."""
+    left_out = job.seed
     images, labels = (np.asarray(part) for part in load_digits(return_X_y=True))
     order = np.random.default_rng(left_out).permutation(np.flatnonzero(labels != left_out))
     held_out, train = np.split(images[order], [round(HELD_OUT * len(order))])
     novel = images[labels == left_out]
 
-    path = out / f"train-{left_out}.csv"
     names = [f"pixel{i}" for i in range(images.shape[1])]
-    if overwrite or not path.is_file():
-        save_table(path, dict(zip(names, train.T, strict=True)))
-    config = runs.Config(
-        data=str(path),
+    run = job.train(
+        job.out / f"m-flow-{left_out}",
+        job.file(
+            f"train-{left_out}.csv",
+            lambda path: save_table(path, dict(zip(names, train.T, strict=True))),
+        ),
+        "m-flow",
         latent_dim=LATENT_DIM,
         drop_constant=True,
-        epochs=4 if quick else None,
-        seed=left_out,
     )
-    run = trained(out / f"m-flow-{left_out}", config, overwrite=overwrite, progress=progress)
     kept = [names.index(name) for name in run.source.names]
     train, held_out, novel = (part[:, kept] for part in (train, held_out, novel))
 
@@ -115,9 +67,8 @@ def _train_and_measure(
         name: np.linalg.norm(part - pca.inverse_transform(pca.transform(part)), axis=1)
         for name, part in unseen.items()
     }
-    mixture = _mixture(train)
+    mixture = _mixture(train, (1, 3) if job.quick else COMPONENTS)
     return {
-        "class left out": left_out,
         "M-flow error": float(distance["held_out"].mean()),
         "PCA error": float(pca_error["held_out"].mean()),
         "M-flow AUC": _auc(score),
@@ -135,11 +86,32 @@ def _auc(score: dict[str, np.ndarray]) -> float:
     return outlier_auc(score["held_out"], score["novel"])["outlier_auc"]
 
 
-def _mixture(train: np.ndarray) -> GaussianMixture:
+def _mixture(train: np.ndarray, counts: Sequence[int]) -> GaussianMixture:
     """The Gaussian mixture with the best BIC; pixels are integers, a variance of 0.1 is small."""
     fits = [
         GaussianMixture(count, covariance_type=kind, reg_covar=0.1, random_state=0).fit(train)
-        for count in (1, 3, 10, 20, 40)
+        for count in counts
         for kind in ("full", "tied", "diag")
     ]
     return min(fits, key=lambda fit: fit.bic(train))
+
+
+EXPERIMENT = Experiment(
+    title="Digits: reconstruction of held-out images, AUC of the class left out",
+    measure=measure,
+    system="m-flow",
+    axes={},
+    seed="class left out",
+    most_seeds=10,
+    columns={
+        "class left out": "left out",
+        "M-flow error": "error",
+        "PCA error": "PCA err.",
+        "M-flow AUC": "AUC",
+        "AUC of distance": "dist.",
+        "AUC of -log_prob": "density",
+        "PCA AUC": "PCA AUC",
+        "mixture AUC": "mixture",
+        "seconds": "wall s",
+    },
+)

@@ -18,33 +18,32 @@ with -log p below -15 nats and falling; the second has a mean reconstruction err
 every epoch, and ``figure.png``.
 """
 
-import json
 import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from matplotlib.figure import Figure
 from rich.console import Console
 
-from mflows.data import write_atomically
-from mflows.experiments.jobs import run_jobs
-from mflows.experiments.tables import table
-from mflows.experiments.trained import mark
+from mflows.experiments.driver import Experiment, Job, Row
 from mflows.flow import Flow
 from mflows.models import m_flow
 from mflows.runs import commit
-from mflows.simulators import GaussianSphere
+from mflows.simulators import GaussianCircle
 from mflows.training import Batch, Phase, density_phase, manifold_phase, recipes
 from mflows.training.epoch import begin
 from mflows.training.rows import Rows
 
 POINTS, TEST, EPOCHS = 10_000, 2_000, 24
-CIRCLE = GaussianSphere(1, dim=2, noise=0.0)
+CIRCLE = GaussianCircle()
 RADII = np.geomspace(0.05, 1.5, 60)
 _TEST_SEED = 1_000_003
+COLOURS = ("#0b6e99", "#c0392b")
 
 
 def _manifold_then_density(epochs: int) -> list[Phase]:
@@ -58,57 +57,17 @@ WAYS = {
 }
 
 
-def run(
-    out: Path,
-    models: tuple[str, ...] = ("m-flow",),
-    seeds: int = 3,
-    quick: bool = False,
-    *,
-    jobs: int = 1,
-    overwrite: bool = False,
-) -> None:
-    """Train both ways on every seed, print the table, write ``results.json`` and the figure.
-
-    Only the M-flow is trained; other ``models`` are left out. Nothing is kept from earlier runs.
-    """
-    if "m-flow" not in models:
-        raise ValueError(f"Expected m-flow among the models of this experiment; got {models}.")
-    out.mkdir(parents=True, exist_ok=True)
-    work = [(way, seed, quick) for way in WAYS for seed in range(seeds)]
-    rows = []
-    for row in run_jobs(_train_and_measure, work, jobs):
-        rows = sorted(
-            (*rows, row), key=lambda row: (list(WAYS).index(row["training"]), row["seed"])
-        )
-        write_atomically(out / "results.json", json.dumps(rows, indent=2).encode())
+def measure(job: Job) -> Row:
+    """Train one way, and measure after every epoch."""
+    data_key, model_key, train_key = jr.split(jr.key(job.seed), 3)
+    x = _circle(data_key, 500 if job.quick else POINTS)
     test = _circle(jr.key(_TEST_SEED), TEST)
-    entropy = -float(CIRCLE.log_prob(test).mean())
-    _draw(out / "figure.png", test, entropy, rows)
-    console = Console()
-    headers = ("training", "seed", "-log p", "reconstruction", "largest")
-    console.print(table(f"Circle, true -log p = {entropy:.3f}", headers, map(_cells, rows)))
-    console.print(f"Figure: {out / 'figure.png'}")
-
-
-def _circle(key, count: int) -> jax.Array:
-    """Points of the circle, shape (count, 2)."""
-    return CIRCLE.simulate(key, jnp.zeros((count, 0)))
-
-
-def _cells(row: dict) -> tuple[str, ...]:
-    numbers = (f"{row[name]:.3g}" for name in ("nll", "reconstruction", "largest"))
-    return row["training"], f"{row['seed']}{mark(row['status'])}", *numbers
-
-
-def _train_and_measure(way: str, seed: int, quick: bool) -> dict[str, Any]:
-    data_key, model_key, train_key = jr.split(jr.key(seed), 3)
-    x = _circle(data_key, 500 if quick else POINTS)
-    test = _circle(jr.key(_TEST_SEED), TEST)
-    size = {"chart_layers": 2, "latent_layers": 1, "bins": 4, "width": 8} if quick else {}
+    size = {"chart_layers": 2, "latent_layers": 1, "bins": 4, "width": 8} if job.quick else {}
     start = m_flow(model_key, shape=(2,), latent_dim=1, **size)
+    phases = WAYS[job.labels["training"]](2 if job.quick else EPOCHS)
     history, status = [], "finished"
     curve = np.zeros((0, 2))
-    for flow in _epochs(train_key, start, Batch(x, None), WAYS[way](2 if quick else EPOCHS)):
+    for flow in _epochs(train_key, start, Batch(x, None), phases):
         log_prob, distance = (np.asarray(a) for a in flow.log_prob_and_distance(test))
         row = {"nll": float(-log_prob.mean()), "reconstruction": float(distance.mean())}
         row["largest"] = float(distance.max())
@@ -119,8 +78,13 @@ def _train_and_measure(way: str, seed: int, quick: bool) -> dict[str, Any]:
         u = np.asarray(flow.encode(test))
         curve = np.asarray(flow.decode(np.linspace(u.min(0), u.max(0), 400)))
     last = history[-1] if history else dict.fromkeys(("nll", "reconstruction", "largest"), math.nan)
-    named = {"training": way, "seed": seed, "status": status, "commit": commit()}
+    named = {"status": status, "commit": commit()}
     return {**named, **last, "history": history, "curve": curve.tolist()}
+
+
+def _circle(key, count: int) -> jax.Array:
+    """Points of the circle, shape (count, 2)."""
+    return CIRCLE.simulate(key, jnp.zeros((count, 0)))
 
 
 def _epochs(key, flow: Flow, batch: Batch, phases: list[Phase]):
@@ -138,24 +102,92 @@ def _epochs(key, flow: Flow, batch: Batch, phases: list[Phase]):
             yield flow
 
 
-def _draw(path: Path, test: jax.Array, entropy: float, rows: list[dict]) -> None:
-    from mflows.experiments.ill_posed_figure import Training, draw
-
+def finish(out: Path, rows: list[Row]) -> None:
+    """Write ``figure.png``."""
+    test = _circle(jr.key(_TEST_SEED), TEST)
+    entropy = -float(CIRCLE.log_prob(test).mean())
+    trained: dict[str, list[Training]] = {way: [] for way in WAYS}
+    for row in rows:
+        training = Training(
+            np.array(row["curve"]).reshape(-1, 2),
+            [epoch["nll"] for epoch in row["history"]],
+            [epoch["reconstruction"] for epoch in row["history"]],
+        )
+        trained[row["training"]].append(training)
     draw(
-        path,
+        out / "figure.png",
         x=np.asarray(test),
         family={float(r): (entropy + math.log(r), abs(1 - r)) for r in RADII},
-        trained={
-            way: [
-                Training(
-                    np.array(row["curve"]).reshape(-1, 2),
-                    [epoch["nll"] for epoch in row["history"]],
-                    [epoch["reconstruction"] for epoch in row["history"]],
-                )
-                for row in rows
-                if row["training"] == way
-            ]
-            for way in WAYS
-        },
+        trained=trained,
         truth=entropy,
     )
+    Console().print(f"True -log p: {entropy:.3f}. Figure: {out / 'figure.png'}")
+
+
+class Training(NamedTuple):
+    """How one training went.
+
+    Args:
+        curve: Points along the learned curve, shape (K, 2), over the coordinates of the data; it
+            is drawn with a dot at its first, without which a collapsed curve would not be seen.
+        nll: Mean negative log-likelihood after every epoch, nats.
+        error: Mean reconstruction error after every epoch.
+    """
+
+    curve: np.ndarray
+    nll: Sequence[float]
+    error: Sequence[float]
+
+
+def draw(
+    path: Path,
+    *,
+    x: np.ndarray,
+    family: Mapping[float, tuple[float, float]],
+    trained: Mapping[str, Sequence[Training]],
+    truth: float,
+) -> None:
+    """Write the figure, in the format of the file's suffix.
+
+    Args:
+        path: File to write.
+        x: Data, shape (N, 2).
+        family: Radius of a circle -> its negative log-likelihood and its reconstruction error.
+        trained: Name of a way to train -> its trainings, one for each seed.
+        truth: Negative log-likelihood of the true density.
+    """
+    figure = Figure(figsize=(13, 3.6), layout="constrained")
+    known, learned, likelihood, error = figure.subplots(1, 4)
+    radii = np.array(list(family))
+    values, errors = np.array(list(family.values())).T
+    known.plot(radii, values, color=COLOURS[1], label="-log p (nats)")
+    known.plot(radii, errors, color=COLOURS[0], label="reconstruction error")
+    known.axvline(1, color="0.6", linestyle=":")
+    known.set(xlabel="radius of the circle", title="A family of manifolds")
+    known.legend(frameon=False)
+    learned.plot(*x.T, ".", color="0.75", markersize=2, zorder=0)
+    for colour, (name, trainings) in zip(COLOURS, trained.items(), strict=False):
+        for number, training in enumerate(trainings):
+            label = name if number == 0 else None
+            learned.plot(*training.curve.T, color=colour, linewidth=1, label=label)
+            learned.plot(*training.curve[:1].T, "o", color=colour, markersize=3)
+            likelihood.plot(1 + np.arange(len(training.nll)), training.nll, color=colour)
+            error.plot(1 + np.arange(len(training.error)), training.error, color=colour)
+    learned.set(title="Where the data are projected to")
+    learned.set_aspect("equal", adjustable="datalim")
+    learned.legend(frameon=False, loc="upper left")
+    likelihood.axhline(truth, color="0.6", linestyle=":")
+    likelihood.set(xlabel="epoch", title="-log p of test points (nats)")
+    error.set(xlabel="epoch", title="Reconstruction error", yscale="log")
+    figure.savefig(path)
+
+
+EXPERIMENT = Experiment(
+    title="Circle, by likelihood alone and properly",
+    measure=measure,
+    system="m-flow",
+    axes={"training": tuple(WAYS)},
+    seeds=3,
+    columns={"nll": "-log p", "reconstruction": "reconstruction", "largest": "largest"},
+    finish=finish,
+)

@@ -18,8 +18,7 @@ Seen, median (worst) of five seeds: reconstruction .021 (.030), 3.4% (5.0%) of t
 .009 for the truth; two-sample .61 (.63).
 """
 
-import json
-import re
+from functools import partial
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -29,111 +28,43 @@ from rich.console import Console
 from sklearn.neighbors import NearestNeighbors
 
 from mflows import metrics, runs
-from mflows.data import save_array, write_atomically
-from mflows.experiments.jobs import run_jobs
-from mflows.experiments.tables import table
-from mflows.experiments.trained import account, mark, trained
+from mflows.data import save_array
+from mflows.experiments.driver import Experiment, Job, Row, account, folder
 from mflows.pages.report import write_report
 from mflows.simulators import Lorenz
 from mflows.simulators.lorenz import STD
 
 EVENTS, TEST, REFERENCE = 100_000, 10_000, 90_000
-QUICK = 50
+FEWER = 50
 """The short version has so many times fewer points."""
 FAR = 0.1
-COLUMNS = {
-    "reconstruction": "reconstr.",
-    "far": "> .1 off",
-    "largest": "largest",
-    "nearest": "nearest",
-    "nearest_truth": "of truth",
-    "c2st_auc": "two-sample",
-    "cpu_seconds": "CPU s",
-}
 _TEST_SEED = 1_000_003
 
 
-def run(
-    out: Path,
-    models: tuple[str, ...] = ("m-flow",),
-    seeds: int = 1,
-    quick: bool = False,
-    *,
-    jobs: int = 1,
-    overwrite: bool = False,
-) -> None:
-    """Train on every seed, print the table, write ``results.json`` and reports.
+def measure(job: Job) -> Row:
+    """Train, and measure on new points and samples, all in standard deviations."""
+    model, seed = job.labels["model"], job.seed
+    fewer = FEWER if job.quick else 1
+    simulator = Lorenz(trajectories=10, end=52.0) if job.quick else Lorenz()
 
-    ``models`` may name recipes, as ``m-flow:alternating``; those that have no manifold are left
-    out.
-    """
-    chosen = [model for model in models if runs.check_system(model).model == "m-flow"]
-    if not chosen:
-        raise ValueError(f"Expected m-flow among the models of this experiment; got {models}.")
-    out.mkdir(parents=True, exist_ok=True)
-    simulator = Lorenz(trajectories=20, end=60.0) if quick else Lorenz()
-    fewer = QUICK if quick else 1
-    path = _points(
-        out / "test.npz", simulator, (TEST + REFERENCE) // fewer, _TEST_SEED, overwrite=overwrite
-    )
-    for seed in range(seeds):
-        train = out / f"train-{seed}.npz"
-        _points(train, simulator, EVENTS // fewer, seed, overwrite=overwrite)
-    work = [
-        (out, model, seed, path, quick, overwrite, jobs == 1)
-        for model in chosen
-        for seed in range(seeds)
-    ]
-    rows, console = [], Console()
-    for row in run_jobs(_train_and_measure, work, jobs):
-        rows = sorted((*rows, row), key=lambda row: (chosen.index(row["model"]), row["seed"]))
-        write_atomically(out / "results.json", json.dumps(rows, indent=2).encode())
-    title = "Lorenz attractor, in standard deviations"
-    console.print(table(title, ("model", "seed", *COLUMNS.values()), map(_cells, rows)))
-    for row in rows:
-        folder = _folder(out, row["model"], row["seed"])
-        console.print(f"Report: {write_report(runs.open_run(folder))}")
-
-
-def _points(path: Path, simulator: Lorenz, count: int, seed: int, *, overwrite: bool) -> Path:
-    if overwrite or not path.is_file():
-        x = simulator.simulate(jr.key(seed), jnp.zeros((count, 0)))
+    def simulate(path: Path, count: int, seed: int) -> None:
+        x = simulator.simulate(jr.key(seed), jnp.zeros((count // fewer, 0)))
         save_array(path, np.asarray(x), ("x", "y", "z"))
-    return path
 
-
-def _folder(out: Path, model: str, seed: int) -> Path:
-    return out / f"{re.sub('[:+]', '-', model)}-{seed}"
-
-
-def _cells(row: dict) -> tuple[str, ...]:
-    numbers = (f"{row[name]:.3g}" for name in COLUMNS)
-    return row["model"].replace(":", " "), f"{row['seed']}{mark(row['status'])}", *numbers
-
-
-def _train_and_measure(
-    out: Path, model: str, seed: int, test: Path, quick: bool, overwrite: bool, progress: bool
-) -> dict:
-    system = runs.check_system(model)
-    config = runs.Config(
-        data=str(out / f"train-{seed}.npz"),
+    test = job.file("test.npz", partial(simulate, count=TEST + REFERENCE, seed=_TEST_SEED))
+    run = job.train(
+        folder(job.out, model, seed),
+        job.file(f"train-{seed}.npz", partial(simulate, count=EVENTS, seed=seed)),
+        model,
         latent_dim=2,
-        model=system.model,
-        recipe=system.recipe,
-        settings=system.settings,
-        epochs=2 if quick else None,
-        seed=seed,
         simulator="lorenz",
     )
-    run = trained(_folder(out, model, seed), config, overwrite=overwrite, progress=progress)
-    new, reference = np.split(run.load(test).x, [TEST // (QUICK if quick else 1)])
+    new, reference = np.split(run.load(test).x, [TEST // fewer])
     error = np.linalg.norm((new - np.asarray(run.flow.project(new))) / STD, axis=1)
     samples = np.asarray(run.flow.sample(jr.key(seed), (len(new),)))
     tree = NearestNeighbors(n_neighbors=1).fit(reference / STD)
     nearest, truth = (tree.kneighbors(part / STD)[0] for part in (samples, new))
     return {
-        "model": model,
-        "seed": seed,
         "reconstruction": float(error.mean()),
         "far": float((error > FAR).mean()),
         "largest": float(error.max()),
@@ -142,3 +73,28 @@ def _train_and_measure(
         **metrics.two_sample_test(samples / STD, new / STD),
         **account(run),
     }
+
+
+def finish(out: Path, rows: list[Row]) -> None:
+    """Write the report of every run."""
+    for row in rows:
+        run = runs.open_run(folder(out, row["model"], row["seed"]))
+        Console().print(f"Report: {write_report(run)}")
+
+
+EXPERIMENT = Experiment(
+    title="Lorenz attractor, in standard deviations",
+    measure=measure,
+    system="m-flow",
+    axes={"model": ("m-flow",)},
+    columns={
+        "reconstruction": "reconstr.",
+        "far": "> .1 off",
+        "largest": "largest",
+        "nearest": "nearest",
+        "nearest_truth": "of truth",
+        "c2st_auc": "two-sample",
+        "cpu_seconds": "CPU s",
+    },
+    finish=finish,
+)

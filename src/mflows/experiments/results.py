@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from mflows.data import write_atomically
-from mflows.experiments import module, names
+from mflows.experiments import named, names
 
 HIGHER_IS_BETTER = (
     "outlier_auc",
@@ -36,8 +36,8 @@ def write_tables(runs: Path, out: Path) -> list[Path]:
         path = runs / name / "results.json"
         if path.is_file():
             rows = [_plain(row) for row in json.loads(path.read_text())]
-            columns, published = (getattr(module(name), n, {}) for n in ("COLUMNS", "PUBLISHED"))
-            text = markdown(name, rows, columns=columns, published=published)
+            experiment = named(name)
+            text = markdown(name, rows, columns=experiment.columns, published=experiment.published)
             write_atomically(out / f"{name}.md", text.encode())
             write_atomically(out / f"{name}.json", json.dumps(rows, indent=1).encode())
             written.append(out / f"{name}.md")

@@ -8,21 +8,7 @@ it integrates to 1. No single chart covers a sphere: the flow on the prescribed 
 to compare with.
 """
 
-from mflows.experiments.spheres import COLUMNS as COLUMNS
-from mflows.experiments.spheres import Case, runner
+from mflows.experiments import spheres
 from mflows.simulators import GaussianSphere
 
-
-def _simulator(noise: float) -> GaussianSphere:
-    return GaussianSphere(2, noise=noise)
-
-
-run = runner(
-    Case(
-        "Gaussian on a sphere",
-        "sphere",
-        _simulator,
-        (0.0, 0.01),
-        ("fom", "m-flow", "m-flow:alternating", "me-flow", "pae", "pie", "af"),
-    )
-)
+EXPERIMENT = spheres.experiment("Gaussian on a sphere", "sphere", GaussianSphere)

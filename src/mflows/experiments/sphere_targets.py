@@ -22,23 +22,17 @@ Here, 2,000 steps of 256 points, five seeds (docs/results/sphere-targets.md): KL
 and ESS 98.8 to 99.3% for ``drawn``, .0039 to .0114 and 98.0 to 99.2% for ``printed``.
 """
 
-import json
 import math
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Float, Scalar
-from rich.console import Console
 
-from mflows.data import write_atomically
-from mflows.experiments.jobs import run_jobs
-from mflows.experiments.tables import table
-from mflows.experiments.trained import mark
+from mflows.experiments.driver import Experiment, Job, Row
 from mflows.flow import Flow
 from mflows.models import fom
 from mflows.runs import commit
@@ -53,44 +47,38 @@ MEANS = {
 CONCENTRATION = 10.0
 STEPS, QUICK_STEPS, BATCH, EPOCHS = 2_000, 40, 256, 20
 SETTINGS = {"layers": 8, "bins": 12, "width": 32}
+QUICK_SETTINGS = {"layers": 1, "bins": 3, "width": 4}
 LEARNING_RATE = 3e-3
 SAMPLES = 20_000
 
 
-def run(
-    out: Path,
-    models: tuple[str, ...] = ("fom",),
-    seeds: int = 5,
-    quick: bool = False,
-    *,
-    jobs: int = 1,
-    overwrite: bool = False,
-) -> None:
-    """Train on both targets and every seed, print the table, write ``results.json`` and flows.
-
-    Only ``fom`` has a prescribed manifold, so that it is trained whatever ``models`` are.
-    """
-    out.mkdir(parents=True, exist_ok=True)
-    path = out / "results.json"
-    rows = json.loads(path.read_text()) if path.is_file() and not overwrite else []
-    done = {(row["target"], row["seed"]) for row in rows}
-    work = [
-        (out, target, seed, quick)
-        for target in MEANS
-        for seed in range(seeds)
-        if (target, seed) not in done
-    ]
-    console = Console()
-    for row in run_jobs(_train_and_measure, work, jobs):
-        rows = sorted((*rows, row), key=lambda row: (list(MEANS).index(row["target"]), row["seed"]))
-        write_atomically(path, json.dumps(rows, indent=2).encode())
-    headers = ("target", "seed", "KL", "ESS", "CPU s")
-    console.print(table("Four modes on the sphere", headers, map(_cells, rows)))
-
-
-def _cells(row: dict) -> tuple[str, ...]:
-    numbers = (f"{row['KL']:.4f}", f"{row['ESS']:.1%}", f"{row['cpu_seconds']:.0f}")
-    return row["target"], f"{row['seed']}{mark(row['status'])}", *numbers
+def measure(job: Job) -> Row:
+    """Train on a target, and measure the divergence from it."""
+    target, seed = job.labels["target"], job.seed
+    model_key, fit_key, test_key = jr.split(jr.key(seed), 3)
+    settings = QUICK_SETTINGS if job.quick else SETTINGS
+    flow = fom(model_key, (3,), manifold="sphere", **settings)
+    phase = Phase(
+        ReverseKL(log_target(target)),
+        ("latent",),
+        epochs=2 if job.quick else EPOCHS,
+        name="density",
+        batch_size=BATCH,
+        learning_rate=LEARNING_RATE,
+        weight_decay=0.0,
+    )
+    steps = QUICK_STEPS if job.quick else STEPS
+    nothing = np.zeros((steps // phase.epochs * BATCH, 3))  # reverse KL needs their number only
+    started = time.process_time()
+    try:
+        flow = fit(fit_key, flow, nothing, [phase], validation=0, progress=False).flow
+        status = "finished"
+    except TrainingDiverged as error:
+        flow, status = error.flow, "diverged"
+    seconds = time.process_time() - started
+    save(job.out / f"{target}-{seed}", flow)
+    found = divergence(flow, target, test_key)
+    return {**found, "cpu_seconds": seconds, "status": status, "commit": commit()}
 
 
 def log_target(name: str) -> Callable[[Float[Array, " 3"]], Scalar]:
@@ -115,7 +103,7 @@ def log_normalisation() -> float:
     return math.log(4 * 4 * math.pi * math.sinh(k) / k)
 
 
-def measure(flow: Flow, target: str, key: jax.Array, count: int = SAMPLES) -> dict[str, float]:
+def divergence(flow: Flow, target: str, key: jax.Array, count: int = SAMPLES) -> dict[str, float]:
     """KL divergence from the flow to the target in nats, and effective share of the samples."""
     x, log_prob = flow.sample_and_log_prob(key, (count,))
     truth = jax.vmap(log_target(target))(x) - log_normalisation()
@@ -125,28 +113,12 @@ def measure(flow: Flow, target: str, key: jax.Array, count: int = SAMPLES) -> di
     return {"KL": float(-log_weight.mean()), "ESS": float(ess)}
 
 
-def _train_and_measure(out: Path, target: str, seed: int, quick: bool) -> dict:
-    model_key, fit_key, test_key = jr.split(jr.key(seed), 3)
-    flow = fom(model_key, (3,), manifold="sphere", **SETTINGS)
-    phase = Phase(
-        ReverseKL(log_target(target)),
-        ("latent",),
-        epochs=2 if quick else EPOCHS,
-        name="density",
-        batch_size=BATCH,
-        learning_rate=LEARNING_RATE,
-        weight_decay=0.0,
-    )
-    steps = QUICK_STEPS if quick else STEPS
-    nothing = np.zeros((steps // phase.epochs * BATCH, 3))  # reverse KL needs their number only
-    started = time.process_time()
-    try:
-        flow = fit(fit_key, flow, nothing, [phase], validation=0, progress=False).flow
-        status = "finished"
-    except TrainingDiverged as error:
-        flow, status = error.flow, "diverged"
-    seconds = time.process_time() - started
-    save(out / f"{target}-{seed}", flow)
-    found = measure(flow, target, test_key)
-    row = {"target": target, "seed": seed, **found, "cpu_seconds": seconds}
-    return {**row, "status": status, "commit": commit()}
+EXPERIMENT = Experiment(
+    title="Four modes on the sphere",
+    measure=measure,
+    system="fom",
+    axes={"target": tuple(MEANS)},
+    quick={"target": ("drawn",)},
+    seeds=5,
+    columns={"KL": "KL", "ESS": "ESS", "cpu_seconds": "CPU s"},
+)

@@ -7,32 +7,30 @@ over test points: for points from the truth it is the Kullback-Leibler divergenc
 manifolds agree.
 """
 
-import json
-import re
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from rich.console import Console
 
-from mflows import metrics, runs
-from mflows.data import Data, save_array, write_atomically
-from mflows.experiments.jobs import run_jobs
-from mflows.experiments.tables import table
-from mflows.experiments.trained import account, mark, trained
+from mflows import metrics, systems
+from mflows.data import Data, save_array
+from mflows.experiments.driver import Experiment, Job, Row, account, folder
 from mflows.flow import Flow
 from mflows.latents import Thickened
 from mflows.models import on_manifold
 from mflows.simulators.sphere import AngularGaussian
 
-EVENTS, QUICK_EVENTS, TEST = 10_000, 1_000, 10_000
+EVENTS, TEST = 10_000, 10_000
+QUICK_EVENTS, QUICK_TEST = 500, 500
 EPOCHS_OF = {"optimal-transport": 50, "alternating-optimal-transport": 100}
 """Fewer epochs of the recipes whose steps compare 1,000 samples with 1,000 points."""
 _TEST_SEED = 1_000_003
+SYSTEMS = ("fom", "m-flow", "m-flow:alternating", "me-flow", "pae", "pie", "af")
+QUICK_SYSTEMS = ("fom", "m-flow:alternating")
 COLUMNS = {
     "sample_distance": "distance",
     "reconstruction": "reconstr.",
@@ -42,125 +40,65 @@ COLUMNS = {
 }
 
 
-class Case(NamedTuple):
-    """An experiment.
+def experiment(
+    title: str,
+    manifold: str,
+    simulator: Callable[..., AngularGaussian],
+    models: tuple[str, ...] = SYSTEMS,
+    finish: Callable[[Path, list[Row]], None] | None = None,
+) -> Experiment:
+    """An experiment on a sphere.
 
     Args:
         title: Heading of the table.
         manifold: The prescribed manifold of ``mflows.models.fom``.
-        simulator: From the noise to the simulator.
-        noises: Standard deviations across the sphere; 0 is exactly on it.
-        systems: What is trained by default.
+        simulator: From ``noise``, the standard deviation across the sphere, to the simulator.
+        models: What is trained by default.
+        finish: Draws figures.
     """
-
-    title: str
-    manifold: str
-    simulator: Callable[[float], AngularGaussian]
-    noises: tuple[float, ...]
-    systems: tuple[str, ...]
-
-
-def run_case(
-    case: Case,
-    out: Path,
-    models: tuple[str, ...],
-    seeds: int,
-    *,
-    quick: bool,
-    jobs: int,
-    overwrite: bool,
-) -> None:
-    """Train every system on every seed and noise, print the table, write ``results.json``."""
-    out.mkdir(parents=True, exist_ok=True)
-    work = [
-        (case, out, model, noise, seed, quick, overwrite, jobs == 1)
-        for seed in range(seeds)
-        for noise in case.noises
-        for model in models
-    ]
-    rows: list[dict[str, Any]] = []
-    for row in run_jobs(_train_and_measure, work, jobs):
-        rows.append(row)
-        rows.sort(key=lambda row: (row["noise"], models.index(row["model"]), row["seed"]))
-        write_atomically(out / "results.json", json.dumps(rows, indent=2).encode())
-    headers = ("model", "noise", "seed", *COLUMNS.values())
-    Console().print(table(case.title, headers, map(_cells, rows)))
+    return Experiment(
+        title=title,
+        measure=partial(measure_row, simulator, manifold),
+        axes={"model": models, "noise": ("0", "0.01")},
+        quick={"model": QUICK_SYSTEMS},
+        columns=COLUMNS,
+        finish=finish,
+    )
 
 
-def runner(case: Case) -> Callable[..., None]:
-    """The ``run`` function of an experiment that is a case and nothing more."""
-
-    def run(
-        out: Path,
-        models: tuple[str, ...] = case.systems,
-        seeds: int = 1,
-        quick: bool = False,
-        *,
-        jobs: int = 1,
-        overwrite: bool = False,
-    ) -> None:
-        run_case(case, out, models, seeds, quick=quick, jobs=jobs, overwrite=overwrite)
-
-    return run
-
-
-def folder_of(out: Path, model: str, noise: str | float, seed: int) -> Path:
+def folder_of(out: Path, model: str, noise: str, seed: int) -> Path:
     """Where the run of a row is."""
-    return out / f"{re.sub('[:+]', '-', model)}-noise-{noise}-{seed}"
+    return folder(out, model, "noise", float(noise), seed)
 
 
-def test_points(simulator: AngularGaussian) -> Data:
-    """Test points, each at its own theta from the prior, the same for all models and seeds."""
-    return _simulated(simulator, jr.key(_TEST_SEED), TEST)
+def measure_row(simulator: Callable[..., AngularGaussian], manifold: str, job: Job) -> Row:
+    """Train, and measure."""
+    model, noise = job.labels["model"], float(job.labels["noise"])
+    truth = simulator(noise=noise)
 
+    def simulate(path: Path) -> None:
+        data = _simulated(truth, jr.key(job.seed), QUICK_EVENTS if job.quick else EVENTS)
+        save_array(path, data.x, more={} if data.condition is None else {"theta": data.condition})
 
-def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    numbers = (f"{row[name]:.3g}" if name in row else "-" for name in COLUMNS)
-    model = re.sub("[:+]", " ", row["model"])
-    return model, row["noise"], f"{row['seed']}{mark(row['status'])}", *numbers
-
-
-def _train_and_measure(
-    case: Case,
-    out: Path,
-    model: str,
-    noise: float,
-    seed: int,
-    quick: bool,
-    overwrite: bool,
-    progress: bool,
-) -> dict[str, Any]:
-    simulator = case.simulator(noise)
-    path = out / f"train-noise-{noise}-{seed}.npz"
-    if overwrite or not path.is_file():
-        data = _simulated(simulator, jr.key(seed), QUICK_EVENTS if quick else EVENTS)
-        more = {} if data.condition is None else {"theta": data.condition}
-        save_array(path, data.x, more=more)
-    system = runs.check_system(model)
-    settings: dict[str, Any] = dict(system.settings)
-    if system.model == "fom":
-        settings["manifold"] = case.manifold
-    config = runs.Config(
-        data=str(path),
-        latent_dim=None if system.model in ("af", "fom") else simulator.n,
-        model=system.model,
-        recipe=system.recipe,
-        settings=settings,
-        condition=("theta",) if simulator.prior.shape[0] else (),
-        epochs=4 if quick else EPOCHS_OF.get(system.recipe or ""),
-        seed=seed,
+    chosen = systems.parse(model)
+    run = job.train(
+        folder_of(job.out, model, job.labels["noise"], job.seed),
+        job.file(f"train-noise-{noise}-{job.seed}.npz", simulate),
+        model,
+        latent_dim=truth.n,
+        epochs=EPOCHS_OF.get(chosen.recipe or ""),
+        settings={"manifold": manifold} if "manifold" in chosen.system.settings else {},
+        condition=("theta",) if truth.prior.shape[0] else (),
     )
-    run = trained(
-        folder_of(out, model, noise, seed), config, overwrite=overwrite, progress=progress
-    )
-    # A label, not a number to average over.
-    named = {"model": model, "noise": f"{noise:g}", "seed": seed}
-    return {**named, **measure(run.flow, simulator, case.simulator(0.0)), **account(run)}
+    count = QUICK_TEST if job.quick else TEST
+    return {**measure(run.flow, truth, simulator(noise=0.0), count), **account(run)}
 
 
-def measure(flow: Flow, simulator: AngularGaussian, noiseless: AngularGaussian) -> dict[str, float]:
+def measure(
+    flow: Flow, simulator: AngularGaussian, noiseless: AngularGaussian, count: int = TEST
+) -> dict[str, float]:
     """All numbers of the table for one flow."""
-    test = test_points(simulator)
+    test = held_out(simulator, count)
     given = None if test.condition is None else jnp.asarray(test.condition, dtype=float)
     samples = flow.sample(jr.key(0), (len(test),) if given is None else (), given)
     found = metrics.sample_distance(samples, simulator)
@@ -178,6 +116,11 @@ def measure(flow: Flow, simulator: AngularGaussian, noiseless: AngularGaussian) 
     truth = np.asarray((simulator if ambient else noiseless).log_prob(test.x, theta))
     error = truth - log_prob
     return found | {"log_density_gap": float(error.mean()), "log_density_std": float(error.std())}
+
+
+def held_out(simulator: AngularGaussian, count: int = TEST) -> Data:
+    """Test points, each at its own theta from the prior, the same for all models and seeds."""
+    return _simulated(simulator, jr.key(_TEST_SEED), count)
 
 
 def _simulated(simulator: AngularGaussian, key: jax.Array, count: int) -> Data:

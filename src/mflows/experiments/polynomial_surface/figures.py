@@ -1,12 +1,23 @@
-"""The figure of the polynomial surface: density, calibration and manifold beside the known ones."""
+"""Figures of the polynomial surface: density, calibration and manifold beside the known ones."""
 
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import jax.numpy as jnp
+import jax.random as jr
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
+from mflows import metrics
+from mflows.flow import Flow
+from mflows.simulators import PolynomialSurface
+
+GRID = 121
+POINTS, OUTLIERS = 10_000, 1_000
+_SEED = 1_000_003
+"""That of the test points."""
 QUANTILES = 20
 """Groups of points by their true density, whose errors are averaged."""
 FAINT = 7.0
@@ -40,6 +51,86 @@ class Section(NamedTuple):
 
     truth: np.ndarray
     model: np.ndarray
+
+
+def draw_manifold(path: Path, flow: Flow) -> None:
+    """Data, learned sheet and true sheet at theta = 0, side by side, colours by density.
+
+    The sheet is shown above a disc of the plane of z, as it is learned there: true points,
+    projected by the flow.
+    """
+    simulator, theta = PolynomialSurface(), jnp.zeros(1)
+    radius, angle = np.meshgrid(np.linspace(0, 4, 80), np.linspace(0, 2 * np.pi, 160))
+    z = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
+    truth = simulator.embed(z).reshape(-1, 3)
+    learned = flow.project(truth, theta)
+    data = np.asarray(simulator.simulate(jr.key(_SEED), jnp.zeros((6_000, 1))))
+    data = data[np.linalg.norm(np.asarray(simulator.unembed(data)), axis=1) < 4]
+    sheets = {
+        "learned": (learned, flow.log_prob(learned, theta)),
+        "truth": (truth, simulator.log_prob(truth, theta)),
+    }
+    figure = Figure(figsize=(10, 3.6), dpi=200)
+    grid = figure.add_gridspec(1, 3, left=0, right=1, bottom=0, top=0.88, wspace=0)
+    panels = [figure.add_subplot(cell, projection="3d") for cell in grid]
+    panels[0].plot(*data.T, ".", markersize=1.6, color="#333333", alpha=0.5, markeredgewidth=0)
+    top = np.exp(np.asarray(sheets["truth"][1]).max() / 2)
+    for panel, (x, log_prob) in zip(panels[1:], sheets.values(), strict=True):
+        shade = np.exp(np.asarray(log_prob) / 2).reshape(radius.shape) / top
+        panel.plot_surface(
+            *np.asarray(x).T.reshape(3, *radius.shape),
+            facecolors=colormaps["viridis"](np.clip(shade, 0, 1)),
+            rcount=160,
+            ccount=80,
+            linewidth=0,
+            antialiased=False,
+            shade=False,
+        )
+    for panel, title in zip(panels, ("data", *sheets), strict=True):
+        panel.set_title(title, fontsize=13, y=1.01)
+        panel.set(xlim=(-4, 4), ylim=(-4, 4), zlim=(-4, 2))
+        panel.set_box_aspect((1, 1, 0.75), zoom=1.2)  # pyright: ignore[reportArgumentType]
+        panel.view_init(elev=40, azim=45)
+        panel.set_axis_off()
+    figure.savefig(path)
+
+
+def draw_comparison(path: Path, flow: Flow) -> None:
+    """Density and calibration at theta = -1, 0, 1, cross-sections, distances of outliers."""
+    simulator = PolynomialSurface()
+    axis = np.linspace(-5, 5, GRID)
+    on_grid = simulator.embed(np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1))
+    maps, calibrations = {}, {}
+    for theta in (-1.0, 0.0, 1.0):
+        truth = simulator.log_prob(on_grid, np.full((1, 1), theta))
+        model = flow.log_prob(on_grid, jnp.array([theta]))
+        maps[f"theta = {theta:g}"] = Map(np.asarray(truth), np.asarray(model))
+        calibrations[f"theta = {theta:g}"] = _calibration(flow, jnp.array([theta]))
+    sections = {}
+    for across in (-2.0, 0.0, 2.0):
+        z = np.stack([axis, np.full(GRID, across)], axis=-1)
+        learned = flow.project(simulator.embed(z), jnp.zeros(1))
+        off = np.asarray(learned - simulator.embed(simulator.unembed(learned)))
+        error = np.copysign(np.linalg.norm(off, axis=1), off[:, 2])  # the axis of heights is near z
+        height = np.asarray(simulator.height(z))
+        sections[f"z1 = {across:g}"] = Section(height, height + error)
+    points = simulator.ood(jr.key(_SEED), OUTLIERS)
+    scores = {
+        "on the surface": np.asarray(flow.distance(points.on_manifold, jnp.zeros(1))),
+        "with noise": np.asarray(flow.distance(points.off_manifold, jnp.zeros(1))),
+    }
+    draw(path, axis, maps=maps, sections=sections, calibrations=calibrations, scores=scores)
+
+
+def _calibration(flow: Flow, theta: jnp.ndarray) -> Calibration:
+    simulator = PolynomialSurface()
+    true_key, model_key = jr.split(jr.key(_SEED))
+    x = simulator.simulate(true_key, jnp.broadcast_to(theta, (POINTS, 1)))
+    truth, model = simulator.log_prob(x, theta), flow.log_prob(x, theta)
+    _, claimed = flow.sample_and_log_prob(model_key, (POINTS,), theta)
+    return Calibration(
+        np.asarray(truth), np.asarray(truth - model), metrics.hpd_levels(claimed, model)
+    )
 
 
 def draw(

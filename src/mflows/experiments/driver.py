@@ -1,0 +1,272 @@
+"""The driver of all experiments: from cases, systems and seeds to a table of measurements.
+
+An experiment is a table with a row for every combination of its axes and every seed. What makes it
+that experiment is how one row is measured: a function from a ``Job`` to a dictionary of numbers.
+The driver does the rest: it runs jobs side by side, keeps every row in ``results.json`` as soon as
+it is measured, leaves out rows that are there already, and prints the table.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from mflows import runs, systems
+from mflows.data import write_atomically
+from mflows.experiments.jobs import run_jobs
+from mflows.training import TrainingDiverged
+
+Row = dict[str, Any]
+
+SMALL = {
+    "blocks": 1,
+    "bins": 4,
+    "chart_layers": 2,
+    "encoder_blocks": 1,
+    "encoder_width": 8,
+    "latent_layers": 1,
+    "layers": 2,
+    "starts": 4,
+    "width": 8,
+}
+"""Settings of systems in the short version, where they have them."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row to measure.
+
+    Attributes:
+        out: Folder of the experiment.
+        labels: The row's value on every axis.
+        seed: Its seed.
+        quick: Whether this is the short version, which shows only that everything runs.
+        overwrite: Whether to train again what has been trained before.
+        progress: Whether to show the progress of trainings.
+    """
+
+    out: Path
+    labels: Mapping[str, str]
+    seed: int
+    quick: bool = False
+    overwrite: bool = False
+    progress: bool = False
+
+    def file(self, name: str, write: Callable[[Path], None]) -> Path:
+        """The file of this name, written unless an earlier job or experiment did."""
+        path = self.out / name
+        if self.overwrite or not path.is_file():
+            write(path)
+        return path
+
+    def train(
+        self,
+        folder: Path,
+        data: Path,
+        model: str,
+        *,
+        latent_dim: int,
+        epochs: int | None = None,
+        settings: Mapping[str, Any] | None = None,
+        **more: Any,
+    ) -> runs.Run:
+        """The run of a system, as ``m-flow:alternating``, in ``folder``: trained, or opened.
+
+        Settings that the system's name gives win over ``settings``; the short version has networks
+        as small as they get and two epochs. ``more`` are further fields of ``runs.Config``.
+        """
+        chosen = systems.parse(model)
+        small = SMALL if self.quick else {}
+        known = chosen.system.settings
+        config = runs.Config(
+            data=str(data),
+            latent_dim=latent_dim if chosen.system.takes_latent_dim else None,
+            model=chosen.model,
+            recipe=chosen.recipe,
+            settings={
+                **(settings or {}),
+                **{name: small[name] for name in small if name in known},
+                **chosen.settings,
+            },
+            epochs=2 if self.quick else epochs,
+            seed=self.seed,
+            **more,
+        )
+        return trained(folder, config, overwrite=self.overwrite, progress=self.progress)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What an experiment is. It is called to run.
+
+    Attributes:
+        title: Heading of the table.
+        measure: Numbers of one row. Where a run is trained it adds ``account(run)``.
+        axes: Label -> its values, of which rows have one each, the last axis slowest. The systems
+            to compare, if there are several, are the axis ``model``.
+        columns: Metric -> heading, of those that the table shows.
+        system: The only system that the experiment is about; others that are asked for are left
+            out.
+        quick: Axes of the short version where they differ.
+        seeds: Number of seeds by default.
+        seed: What the seed is called in rows.
+        most_seeds: Largest number of seeds, if there is one.
+        finish: Called with the folder and the rows asked for: reports and figures.
+        published: Published numbers of a system, by its first label and the metric.
+    """
+
+    title: str
+    measure: Callable[[Job], Row]
+    axes: Mapping[str, Sequence[str]]
+    columns: Mapping[str, str]
+    system: str | None = None
+    quick: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    seeds: int = 1
+    seed: str = "seed"
+    most_seeds: int | None = None
+    finish: Callable[[Path, list[Row]], None] | None = None
+    published: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+
+    def __call__(
+        self,
+        out: Path,
+        models: Sequence[str] | None = None,
+        seeds: int | None = None,
+        quick: bool = False,
+        *,
+        jobs: int = 1,
+        overwrite: bool = False,
+    ) -> None:
+        """Measure every row, print the table, write ``results.json``, reports and figures.
+
+        Rows that ``results.json`` has are kept; without it, runs that have ended are opened and
+        measured again.
+
+        Args:
+            out: Folder to write to.
+            models: Systems to train; by default the experiment's own.
+            seeds: Number of seeds, 0, 1, ...; by default the experiment's own.
+            quick: The short version, whose numbers mean nothing.
+            jobs: Trainings side by side.
+            overwrite: Train again what has been trained before.
+
+        Raises:
+            ValueError: If models or seeds make no sense to the experiment.
+        """
+        axes = self._axes(models, quick=quick)
+        count = self.seeds if seeds is None else seeds
+        if self.most_seeds is not None and count > self.most_seeds:
+            raise ValueError(
+                f"Expected at most {self.most_seeds} seeds, one for each {self.seed}; got {count}."
+            )
+        out.mkdir(parents=True, exist_ok=True)
+        path = out / "results.json"
+        rows: list[Row] = []
+        if path.is_file() and not overwrite:
+            before = json.loads(path.read_text())
+            rows = [row for row in before if row.get("quick", False) == quick]
+        asked = [
+            Job(out, dict(zip(axes, values[::-1], strict=True)), seed, quick, overwrite, jobs == 1)
+            for seed in range(count)
+            for values in product(*[*axes.values()][::-1])
+        ]
+        known = [*map(self._key, rows)]
+        missing = [job for job in asked if (*job.labels.values(), job.seed) not in known]
+        for row in run_jobs(self._row, [(job,) for job in missing], jobs):
+            rows = self._sorted([*rows, row], axes)
+            write_atomically(path, json.dumps(rows, indent=2).encode())
+        console = Console()
+        console.print(self._table(rows))
+        if self.finish is not None:
+            wanted = {(*job.labels.values(), job.seed) for job in asked}
+            self.finish(out, [row for row in rows if self._key(row) in wanted])
+
+    def _axes(self, models: Sequence[str] | None, *, quick: bool) -> dict[str, tuple[str, ...]]:
+        axes = {**self.axes, **(self.quick if quick else {})}
+        if models is not None:
+            if self.system is not None:
+                only = [name for name in models if systems.parse(name).model == self.system]
+                if not only:
+                    raise ValueError(
+                        f"Expected {self.system} among the models of this experiment; got "
+                        f"{', '.join(models)}."
+                    )
+                models = only
+            if "model" in axes:
+                axes["model"] = models
+        return {label: tuple(values) for label, values in axes.items()}
+
+    def _row(self, job: Job) -> Row:
+        short = {"quick": True} if job.quick else {}
+        return {**job.labels, self.seed: job.seed, **self.measure(job), **short}
+
+    def _key(self, row: Row) -> tuple:
+        return (*(row[label] for label in self.axes), row[self.seed])
+
+    def _sorted(self, rows: list[Row], axes: dict[str, tuple[str, ...]]) -> list[Row]:
+        """By the order of the values asked for, others after them, the last axis slowest."""
+        places = {
+            label: [*dict.fromkeys((*values, *(row[label] for row in rows)))]
+            for label, values in reversed(axes.items())
+        }
+        return sorted(
+            rows,
+            key=lambda row: (*(at.index(row[k]) for k, at in places.items()), row[self.seed]),
+        )
+
+    def _table(self, rows: list[Row]) -> Table:
+        """A table without frames, which cost the width that numbers need."""
+        labels = {label: label for label in (*self.axes, self.seed)}
+        table = Table(
+            *labels,
+            *(heading for key, heading in self.columns.items() if key not in labels),
+            title=self.title,
+            box=SIMPLE_HEAD,
+            padding=(0, 0),
+        )
+        for row in rows:
+            named = [re.sub("[:+]", " ", row[label]) for label in self.axes]
+            numbers = [_text(row.get(key)) for key in self.columns if key not in labels]
+            table.add_row(*named, f"{row[self.seed]}{mark(row['status'])}", *numbers)
+        return table
+
+
+def trained(folder: Path, config: runs.Config, *, overwrite: bool, progress: bool) -> runs.Run:
+    """Train, go on with, or open the run in ``folder``.
+
+    A run that diverged comes with its last good flow; ``provenance["status"]`` tells.
+    """
+    replace = overwrite and folder.is_dir()
+    try:
+        return runs.train(folder, config, overwrite=replace, resume=not replace, progress=progress)
+    except TrainingDiverged:
+        return runs.open_run(folder)
+
+
+def account(run: runs.Run) -> Row:
+    """What a row says of how its run went."""
+    kept = ("status", "wall_seconds", "cpu_seconds", "commit")
+    return {name: run.provenance[name] for name in kept}
+
+
+def folder(out: Path, *parts: object) -> Path:
+    """The folder of a run, named by its labels."""
+    return out / re.sub("[:+]", "-", "-".join(map(str, parts)))
+
+
+def mark(status: str) -> str:
+    """What a table puts beside a row of a run that ended so."""
+    return "" if status == "finished" else f" {status}"
+
+
+def _text(number: float | None) -> str:
+    if number is None:
+        return "-"
+    return f"{number:.0f}" if abs(number) >= 1000 else f"{number:.3g}"
