@@ -12,17 +12,11 @@ from mflows.runs.provenance import commit
 from mflows.runs.run import Run, open_run, read_config
 from mflows.runs.source import Source
 from mflows.runs.training import train
-from mflows.systems import SYSTEMS as MODELS
-from mflows.systems import parse as check_system
-from mflows.systems import system as check_model
 
 __all__ = [
-    "MODELS",
     "Config",
     "Run",
     "Source",
-    "check_model",
-    "check_system",
     "commit",
     "open_run",
     "read_config",
