@@ -1,8 +1,8 @@
 """What version 0.1.0 wrote, before the rooms were moved, is still read, to the same numbers.
 
-``tests/saved`` holds a tiny run of each system, one that was interrupted with its checkpoint, and a
-sweep of which one trial has finished and one was interrupted; ``expected.npz`` has what that version
-made of the first rows of its table.
+``tests/saved`` holds a tiny run of each system, one that was interrupted, with its checkpoint, and
+a sweep of which one trial has finished and one was interrupted. ``expected.npz`` has what that
+version made of the first rows of its table.
 """
 
 import shutil
