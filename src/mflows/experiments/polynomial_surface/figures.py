@@ -70,8 +70,8 @@ def draw_manifold(path: Path, flow: Flow) -> None:
         "learned": (learned, flow.log_prob(learned, theta)),
         "truth": (truth, simulator.log_prob(truth, theta)),
     }
-    figure = Figure(figsize=(10, 3.6), dpi=200)
-    grid = figure.add_gridspec(1, 3, left=0, right=1, bottom=0, top=0.88, wspace=0)
+    figure = Figure(figsize=(10, 3.7), dpi=150)
+    grid = figure.add_gridspec(1, 3, left=0, right=1, bottom=-0.08, top=1, wspace=0)
     panels = [figure.add_subplot(cell, projection="3d") for cell in grid]
     panels[0].plot(*data.T, ".", markersize=1.6, color="#333333", alpha=0.5, markeredgewidth=0)
     top = np.exp(np.asarray(sheets["truth"][1]).max() / 2)
@@ -86,13 +86,14 @@ def draw_manifold(path: Path, flow: Flow) -> None:
             antialiased=False,
             shade=False,
         )
-    for panel, title in zip(panels, ("data", *sheets), strict=True):
-        panel.set_title(title, fontsize=13, y=1.01)
+    titles = ("data", "learned sheet and density", "truth")
+    for place, (panel, title) in enumerate(zip(panels, titles, strict=True)):
+        figure.text((place + 0.5) / 3, 0.9, title, fontsize=13, ha="center")
         panel.set(xlim=(-4, 4), ylim=(-4, 4), zlim=(-4, 2))
-        panel.set_box_aspect((1, 1, 0.75), zoom=1.2)  # pyright: ignore[reportArgumentType]
+        panel.set_box_aspect((1, 1, 0.75), zoom=1.0)  # pyright: ignore[reportArgumentType]
         panel.view_init(elev=40, azim=45)
         panel.set_axis_off()
-    figure.savefig(path)
+    figure.savefig(path, bbox_inches="tight", pad_inches=0.1)
 
 
 def draw_comparison(path: Path, flow: Flow) -> None:
