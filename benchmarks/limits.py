@@ -35,7 +35,7 @@ from rich.table import Table
 from sizes import BATCH, MIDDLE, SMALL, WIDE, Size
 
 from mflows.training import LatentNegativeLogLikelihood, NegativeLogLikelihood, Reconstruction
-from mflows.training.objectives.likelihood import ReconstructionAndLikelihood
+from mflows.training.objectives import ReconstructionAndLikelihood
 
 CACHED, BEYOND = 1 << 18, 1 << 26
 """Bytes of an array that the second-level cache holds with its copy, and of one that none holds."""

@@ -37,7 +37,7 @@ from rich.table import Table
 from sizes import BATCH, MIDDLE, SMALL, Size
 
 from mflows.training import LatentNegativeLogLikelihood, NegativeLogLikelihood, Reconstruction
-from mflows.training.objectives.likelihood import ReconstructionAndLikelihood
+from mflows.training.objectives import ReconstructionAndLikelihood
 
 STEPS, SLOW_STEPS = 20, 2
 """Steps per timed call, to hide the cost of dispatch; fewer where D reverse passes are in each."""

@@ -8,7 +8,7 @@ from scipy.stats import energy_distance as scipy_energy_distance
 from tests.training.small import Centre, Contest, centre_of, line_flow, moving, points
 
 import mflows as mf
-from mflows.training.objectives.adversarial import Adversarial, energy_distance
+from mflows.training.objectives import Adversarial, energy_distance
 from mflows.training.phases import Batch
 
 

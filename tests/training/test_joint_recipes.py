@@ -13,10 +13,14 @@ from tests.registry import SMALL, furnished, key, placement, stack
 import mflows as mf
 from mflows.charts import BijectionChart, Pad, Placement
 from mflows.training import Batch, deflated_log_prob
-from mflows.training.objectives.canonical import Canonical, shear
-from mflows.training.objectives.denoising import NoisyLikelihood
-from mflows.training.objectives.free_form import FreeForm
-from mflows.training.objectives.likelihood import ReconstructionAndLikelihood, scale_of
+from mflows.training.objectives import (
+    Canonical,
+    FreeForm,
+    NoisyLikelihood,
+    ReconstructionAndLikelihood,
+)
+from mflows.training.objectives.joint import shear
+from mflows.training.objectives.reconstruction import scale_of
 from mflows.volume import ConjugateGradient, Exact
 
 

@@ -18,7 +18,7 @@ from mflows.charts import Pad, Placement, placement_of
 from mflows.models import rebuild
 from mflows.training import Batch, LatentScandal, Phase
 from mflows.training.checkpoint import checkpoint_path
-from mflows.training.objectives.likelihood import ReconstructionAndLikelihood
+from mflows.training.objectives import ReconstructionAndLikelihood
 
 fitting = importlib.import_module("mflows.training.fit")
 

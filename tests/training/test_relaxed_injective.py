@@ -6,7 +6,7 @@ import numpy as np
 from paramax import unwrap
 from tests.registry import CHARTS, linear_flow
 
-from mflows.training.objectives.relaxed_injective import bound
+from mflows.training.objectives.joint import bound
 from mflows.training.phases import Batch
 
 

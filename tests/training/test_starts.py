@@ -7,6 +7,7 @@ import pytest
 
 import mflows as mf
 from mflows.charts import placement_of
+from mflows.models import BUILDERS
 from mflows.simulators import named
 from mflows.training import Batch, starts
 
@@ -88,6 +89,23 @@ def test_graphs_closed_shapes_and_noise_are_not_taken_for_rolled():
         batch = Batch(jnp.asarray(x), None)
         flow = starts.place_chart(jr.key(0), small_flow(x.shape[1], n), batch)
         assert starts.unrolled_copy(flow, batch) is None, name
+
+
+def test_a_sheet_that_geodesics_unroll_onto_itself_is_not_left_to_the_plane_in_silence(monkeypatch):
+    monkeypatch.setattr(starts, "overlap", lambda z, u: 3.4)
+    batch = Batch(jnp.asarray(arc(300)[0]), None)
+    flow = starts.place_chart(jr.key(0), small_flow(), batch)
+    with pytest.warns(UserWarning, match="too sparsely sampled or closed .* more points help"):
+        assert starts.unrolled_copy(flow, batch) is None
+
+
+def test_only_charts_of_builders_that_take_their_depth_are_deepened(monkeypatch):
+    flow = small_flow()
+    given = flow.built[1]
+    monkeypatch.setitem(BUILDERS, "shallow", lambda key: flow)
+    for built in (None, ("of_my_own", given), ("shallow", "{}")):
+        own = mf.Flow(flow.chart, flow.latent, built=built)
+        assert starts._fresh(jr.key(0), own) is own
 
 
 def test_unroll_deepens_the_chart_and_follows_the_arc(monkeypatch):

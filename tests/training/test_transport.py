@@ -13,7 +13,7 @@ from tests.registry import key
 import mflows as mf
 from mflows.charts import BijectionChart, Pad, Placement
 from mflows.training import Batch, SinkhornDivergence
-from mflows.training.objectives.transport import sinkhorn_divergence
+from mflows.training.objectives import sinkhorn_divergence
 
 
 def points(seed: int, count: int = 30, dim: int = 2) -> np.ndarray:

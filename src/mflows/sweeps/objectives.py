@@ -31,14 +31,14 @@ from mflows.metrics import mmd, reconstruction_error
 from mflows.runs import Run
 from mflows.systems import system
 from mflows.training import Alternate, Either, Phase
-from mflows.training.objectives.adversarial import Adversarial
-from mflows.training.objectives.denoising import NoisyLikelihood
-from mflows.training.objectives.likelihood import (
+from mflows.training.objectives import (
+    Adversarial,
     AnchoredReconstruction,
     NegativeLogLikelihood,
+    NoisyLikelihood,
     Reconstruction,
+    SinkhornDivergence,
 )
-from mflows.training.objectives.transport import SinkhornDivergence
 
 STARTUP = 5
 """Trials that have to finish before any is pruned."""

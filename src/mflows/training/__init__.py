@@ -2,15 +2,16 @@
 
 from mflows.training import recipes
 from mflows.training.fit import Fitted, TrainingDiverged, fit
-from mflows.training.objectives.denoising import deflated_log_prob
-from mflows.training.objectives.likelihood import (
+from mflows.training.objectives import (
     LatentNegativeLogLikelihood,
+    LatentScandal,
     NegativeLogLikelihood,
     Reconstruction,
     ReverseKL,
+    Scandal,
+    SinkhornDivergence,
+    deflated_log_prob,
 )
-from mflows.training.objectives.scandal import LatentScandal, Scandal
-from mflows.training.objectives.transport import SinkhornDivergence
 from mflows.training.phases import Alternate, Batch, Either, Phase
 from mflows.training.recipes.phases import (
     density_phase,

@@ -34,9 +34,9 @@ from mflows.geometry import (
     turn_towards,
     unrolls,
 )
-from mflows.models import rebuild
+from mflows.models import BUILDERS, rebuild
 from mflows.training.epoch import begin
-from mflows.training.objectives.likelihood import Regression
+from mflows.training.objectives import Regression
 from mflows.training.phases import Batch, Phase, Supervised
 from mflows.training.rows import Rows
 
@@ -129,12 +129,13 @@ def _largest_error(flow: Flow, data: Supervised) -> float:
 
 
 def _fresh(key: PRNGKeyArray, flow: Flow) -> Flow:
-    """A flow like this one, with new weights and a chart deep enough to unroll."""
-    if flow.built is None:
+    """A flow like this one, with new weights and a deep chart; itself if its builder makes none."""
+    name, arguments = flow.built or ("", "{}")
+    given = json.loads(arguments)
+    if name not in BUILDERS or not {"chart_layers", "width"} <= given.keys():
         return flow
-    given = json.loads(flow.built[1])
     layers, width = max(given["chart_layers"], DEEP), max(given["width"], WIDE)
-    return rebuild(key, flow.built, chart_layers=layers, width=width)
+    return rebuild(key, (name, arguments), chart_layers=layers, width=width)
 
 
 def _regressed(
@@ -166,7 +167,12 @@ def unrolled_copy(flow: Flow, batch: Batch) -> Supervised | None:
     some = slice(POINTS)
     if not unrolls(plane, conflict(z[indices[some]], u[some])):
         return None
-    if overlap(z[indices], u) > 2 * TORN:  # every candidate would be torn, as on a closed shape
+    if overlap(z[indices], u) > 2 * TORN:  # every candidate would be torn
+        warnings.warn(
+            "The data are a graph over no plane: they are rolled up, and too sparsely sampled or "
+            "closed for unrolling, so that the manifold may be torn; more points help.",
+            stacklevel=2,
+        )
         return None
     condition = None if batch.condition is None else batch.condition[indices]
     return Supervised(batch.x[indices], condition, jnp.asarray(u, dtype=float))

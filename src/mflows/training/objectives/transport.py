@@ -21,7 +21,7 @@ from jaxtyping import Array, Float, Scalar
 from paramax import unwrap
 
 from mflows.charts import condition_for
-from mflows.training.objectives.likelihood import scale_of
+from mflows.training.objectives.reconstruction import scale_of
 from mflows.training.phases import Batch
 
 ITERATIONS = 20

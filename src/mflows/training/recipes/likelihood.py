@@ -1,8 +1,10 @@
 """Recipes that maximise a likelihood, or a bound of one, and nothing besides."""
 
-from mflows.training.objectives.denoising import NoisyLikelihood
-from mflows.training.objectives.likelihood import NegativeLogLikelihood
-from mflows.training.objectives.variational import NegativeEvidenceLowerBound
+from mflows.training.objectives import (
+    NegativeEvidenceLowerBound,
+    NegativeLogLikelihood,
+    NoisyLikelihood,
+)
 from mflows.training.phases import Phase
 from mflows.training.recipes.phases import likelihood_phase, patience_for
 
@@ -27,15 +29,9 @@ def maximum_likelihood(
         patience: Stop after so many epochs without a better validation loss; by default a fifth of
             ``epochs``, but at least 25.
     """
-    return [
-        likelihood_phase(
-            NegativeLogLikelihood(),
-            epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            patience=patience_for(patience, epochs),
-        )
-    ]
+    patience = patience_for(patience, epochs)
+    objective = NegativeLogLikelihood()
+    return [likelihood_phase(objective, epochs, batch_size, learning_rate, patience)]
 
 
 def denoising(
@@ -49,24 +45,13 @@ def denoising(
     """An ambient flow of noisy data, from which the density on a manifold can be read.
 
     Horvat & Pfister 2021 (arXiv 2105.12152); ``mflows.training.deflated_log_prob`` reads it.
-
-    Args:
-        epochs: Passes over the data.
-        batch_size: Points per step.
-        learning_rate: Peak learning rate.
-        patience: As for ``maximum_likelihood``.
-        sigma: Standard deviation of the noise, in the data's own units: small against the
-            manifold's curvature, large enough for a smooth density to follow.
+    ``sigma`` is the standard deviation of the noise, in the data's own units: small against the
+    manifold's curvature, large enough for a smooth density to follow. Other arguments as for
+    ``maximum_likelihood``.
     """
-    return [
-        likelihood_phase(
-            NoisyLikelihood(sigma),
-            epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            patience=patience_for(patience, epochs),
-        )
-    ]
+    patience = patience_for(patience, epochs)
+    objective = NoisyLikelihood(sigma)
+    return [likelihood_phase(objective, epochs, batch_size, learning_rate, patience)]
 
 
 def variational(
@@ -78,20 +63,10 @@ def variational(
 ) -> list[Phase]:
     """Maximise the evidence lower bound of a VAE (Kingma & Welling 2014, arXiv 1312.6114).
 
-    Args:
-        epochs: Passes over the data.
-        batch_size: Points per step.
-        learning_rate: Peak learning rate.
-        patience: Stop after so many epochs without a better validation loss; by default a fifth of
-            ``epochs``, but at least 25.
+    Arguments as for ``maximum_likelihood``.
     """
-    return [
-        likelihood_phase(
-            NegativeEvidenceLowerBound(),
-            epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            patience=patience_for(patience, epochs),
-            name="evidence",
-        )
-    ]
+    patience = patience_for(patience, epochs)
+    phase = likelihood_phase(
+        NegativeEvidenceLowerBound(), epochs, batch_size, learning_rate, patience, name="evidence"
+    )
+    return [phase]

@@ -1,14 +1,14 @@
 """The phases of which recipes are composed, and how long they last.
 
-A phase takes the epochs and the peak learning rate that are its own; recipes scale the ones they
-are given. All stop early after ``patience`` epochs without a better validation loss, ``None``
-never.
+A phase takes the epochs, points per step and peak learning rate that are its own; recipes scale
+the ones they are given. All stop early after ``patience`` epochs without a better validation loss,
+``None`` never.
 """
 
 from collections.abc import Callable
 from dataclasses import replace
 
-from mflows.training.objectives.likelihood import (
+from mflows.training.objectives import (
     AnchoredReconstruction,
     LatentNegativeLogLikelihood,
     Reconstruction,
@@ -21,11 +21,7 @@ LEAST_STEPS, MOST_STEPS = 5000, 200_000
 
 
 def manifold_phase(
-    epochs: int,
-    *,
-    batch_size: int = 100,
-    learning_rate: float = 4e-3,
-    patience: int | None = None,
+    epochs: int, batch_size: int = 100, learning_rate: float = 4e-3, patience: int | None = None
 ) -> Phase:
     """The chart by reconstruction, from the best starting plane.
 
@@ -45,53 +41,36 @@ def manifold_phase(
 
 
 def unrolled_manifold_phase(
-    epochs: int,
-    *,
-    batch_size: int = 100,
-    learning_rate: float = 3e-4,
-    patience: int | None = None,
+    epochs: int, batch_size: int = 100, learning_rate: float = 3e-4, patience: int | None = None
 ) -> Phase:
     """The chart by reconstruction, for a rolled sheet that is unrolled first.
 
     Its steps are careful, and the coordinates that unrolling gave the data are held on to. The
     chart has to be placed before (``mflows.training.starts.place_chart``).
     """
-    return replace(
-        manifold_phase(
-            epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience
-        ),
-        objective=AnchoredReconstruction(),
-        name="unrolled manifold",
-        start=unroll,
-    )
+    phase = manifold_phase(epochs, batch_size, learning_rate, patience)
+    objective = AnchoredReconstruction()
+    return replace(phase, objective=objective, name="unrolled manifold", start=unroll)
 
 
 def flat_or_unrolled_manifold(
-    epochs: int,
-    *,
-    batch_size: int = 100,
-    learning_rate: float = 1e-3,
-    patience: int | None = None,
+    epochs: int, batch_size: int = 100, learning_rate: float = 1e-3, patience: int | None = None
 ) -> Either:
     """``manifold_phase`` or ``unrolled_manifold_phase``, as the data decide.
 
     The first learns at 4 times the ``learning_rate``, the second at 0.3 times.
     """
-    flat = manifold_phase(
-        epochs, batch_size=batch_size, learning_rate=4 * learning_rate, patience=patience
-    )
-    unrolled = unrolled_manifold_phase(
-        epochs, batch_size=batch_size, learning_rate=0.3 * learning_rate, patience=patience
-    )
+    flat = manifold_phase(epochs, batch_size, 4 * learning_rate, patience)
+    unrolled = unrolled_manifold_phase(epochs, batch_size, 0.3 * learning_rate, patience)
     return Either((flat, unrolled), flat_or_rolled)
 
 
 def density_phase(
     epochs: int,
-    *,
     batch_size: int = 100,
     learning_rate: float = 1e-3,
     patience: int | None = None,
+    *,
     objective: Callable | None = None,
 ) -> Phase:
     """The latent density by maximum likelihood, the manifold frozen.
@@ -113,7 +92,6 @@ def density_phase(
 def joint_phase(
     objective: Callable,
     epochs: int,
-    *,
     batch_size: int = 100,
     learning_rate: float = 1e-3,
     patience: int | None = None,
@@ -122,26 +100,17 @@ def joint_phase(
 
     The density starts on the encoded data.
     """
-    return Phase(
-        objective,
-        ("chart", "latent"),
-        epochs,
-        name="manifold and density",
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        clip=0.1,
-        patience=patience,
-        start=place_latent,
-    )
+    phase = likelihood_phase(objective, epochs, batch_size, learning_rate, patience)
+    return replace(phase, name="manifold and density", clip=0.1, start=place_latent)
 
 
 def likelihood_phase(
     objective: Callable,
     epochs: int,
-    *,
     batch_size: int = 100,
     learning_rate: float = 1e-3,
     patience: int | None = None,
+    *,
     name: str = "density",
 ) -> Phase:
     """Chart and density together by a likelihood alone, or a bound of one."""

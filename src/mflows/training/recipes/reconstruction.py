@@ -6,14 +6,15 @@ First the one and then the other, in turns, or together.
 from collections.abc import Callable
 from dataclasses import replace
 
-from mflows.training.objectives.canonical import Canonical
-from mflows.training.objectives.free_form import FreeForm
-from mflows.training.objectives.likelihood import (
+from mflows.training.objectives import (
+    Canonical,
+    FreeForm,
     LatentNegativeLogLikelihood,
+    LatentScandal,
     ReconstructionAndLikelihood,
+    RelaxedInjective,
 )
-from mflows.training.objectives.relaxed_injective import RelaxedInjective
-from mflows.training.objectives.scandal import WEIGHT, LatentScandal
+from mflows.training.objectives.scandal import WEIGHT
 from mflows.training.phases import Alternate, Either, Phase
 from mflows.training.recipes.phases import (
     density_phase,
@@ -48,9 +49,8 @@ def manifold_then_density(
         patience: Stop a phase after so many epochs without a better validation loss; by default a
             fifth of its epochs, but at least 25.
     """
-    return _one_then_the_other(
-        LatentNegativeLogLikelihood(), epochs, batch_size, learning_rate, patience
-    )
+    objective = LatentNegativeLogLikelihood()
+    return _one_then_the_other(objective, epochs, batch_size, learning_rate, patience)
 
 
 def alternating(
@@ -67,8 +67,8 @@ def alternating(
         batch_size: Points per step.
         learning_rate: Peak rate of the density phase; the manifold's is 4 times as high.
     """
-    manifold = manifold_phase(1, batch_size=batch_size, learning_rate=4 * learning_rate)
-    density = density_phase(1, batch_size=batch_size, learning_rate=learning_rate)
+    manifold = manifold_phase(1, batch_size, 4 * learning_rate)
+    density = density_phase(1, batch_size, learning_rate)
     return [Alternate((manifold, density), rounds=max(epochs // 2, 1))]
 
 
@@ -82,15 +82,9 @@ def scandal(
 ) -> list[Phase | Either]:
     """Sequential M/D training whose density also learns from a simulator's joint score.
 
-    The data need a ``joint_score``; the manifold must not depend on theta. See
-    ``mflows.training.objectives.scandal``.
-
-    Args:
-        epochs: Passes over the data, shared by the two phases.
-        batch_size: Points per step.
-        learning_rate: As for ``manifold_then_density``.
-        patience: As for ``manifold_then_density``.
-        weight: Weight of the mean squared error of the score.
+    The data need a ``joint_score``; the manifold must not depend on theta. ``weight`` is that of
+    the mean squared error of the score (see ``mflows.training.objectives.scandal``). Other
+    arguments as for ``manifold_then_density``.
     """
     return _one_then_the_other(LatentScandal(weight), epochs, batch_size, learning_rate, patience)
 
@@ -124,61 +118,36 @@ def canonical(
     """Simultaneous training that makes the coordinates orthogonal.
 
     Canonical flows (Flouris & Konukoglu 2023, arXiv 2310.12743). As ``simultaneous``, with the
-    off-diagonal elements of the pullback metric penalised while chart and density move together.
-
-    Args:
-        epochs: Passes over the data, shared by the three phases.
-        batch_size: Points per step.
-        learning_rate: As for ``simultaneous``.
-        weight: Weight of the reconstruction error.
-        penalty: Weight of the sum of the absolute off-diagonal elements.
+    off-diagonal elements of the pullback metric penalised while chart and density move together:
+    ``weight`` is that of the reconstruction error, ``penalty`` that of the sum of the absolute
+    elements. Other arguments as for ``simultaneous``.
     """
     return _in_thirds(Canonical(weight, penalty), epochs, batch_size, learning_rate)
 
 
 def free_form(
-    epochs: int = 50,
-    *,
-    batch_size: int = 100,
-    learning_rate: float = 1e-3,
-    weight: float = 1e3,
+    epochs: int = 50, *, batch_size: int = 100, learning_rate: float = 1e-3, weight: float = 1e3
 ) -> list[Phase]:
     """Free networks by a surrogate of the log-volume's gradient.
 
     Free-form injective flows (Sorrenson et al. 2024, arXiv 2306.01843). A third of the epochs
     reconstruction alone, a third reconstruction and surrogate likelihood of chart and density
-    together, a third the density with the manifold frozen.
-
-    Args:
-        epochs: Passes over the data, shared by the three phases.
-        batch_size: Points per step.
-        learning_rate: As for ``simultaneous``.
-        weight: Weight of the reconstruction error in units of the data's variance.
+    together, a third the density with the manifold frozen. ``weight`` is that of the reconstruction
+    error in units of the data's variance. Other arguments as for ``simultaneous``.
     """
     return _in_thirds(FreeForm(weight), epochs, batch_size, learning_rate)
 
 
 def _one_then_the_other(
-    objective: Callable,
-    epochs: int,
-    batch_size: int,
-    learning_rate: float,
-    patience: int | None,
+    objective: Callable, epochs: int, batch_size: int, learning_rate: float, patience: int | None
 ) -> list[Phase | Either]:
     """The manifold, then the density on it by ``objective``."""
     learn = max(epochs // 2, 1)
     patience = patience_for(patience, learn)
+    rest = max(epochs - learn, 1)
     return [
-        flat_or_unrolled_manifold(
-            learn, batch_size=batch_size, learning_rate=learning_rate, patience=patience
-        ),
-        density_phase(
-            max(epochs - learn, 1),
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            patience=patience,
-            objective=objective,
-        ),
+        flat_or_unrolled_manifold(learn, batch_size, learning_rate, patience),
+        density_phase(rest, batch_size, learning_rate, patience, objective=objective),
     ]
 
 
@@ -188,23 +157,10 @@ def _in_thirds(
     """The manifold alone, manifold and density together, and the density alone."""
     third = max(epochs // 3, 1)
     patience = patience_for(None, third)
-    density = density_phase(
-        max(epochs - 2 * third, 1),
-        batch_size=batch_size,
-        learning_rate=learning_rate,
-        patience=patience,
-    )
+    density = density_phase(max(epochs - 2 * third, 1), batch_size, learning_rate, patience)
     return [
-        manifold_phase(
-            third, batch_size=batch_size, learning_rate=4 * learning_rate, patience=patience
-        ),
-        joint_phase(
-            objective,
-            third,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            patience=patience,
-        ),
+        manifold_phase(third, batch_size, 4 * learning_rate, patience),
+        joint_phase(objective, third, batch_size, learning_rate, patience),
         replace(density, start=None),
     ]
 
@@ -224,17 +180,10 @@ def relaxed_injective(
     """
     third = max(epochs // 3, 1)
     patience = patience_for(None, third)
+    rest = third + max(epochs - 2 * third, 1)
     return [
-        manifold_phase(
-            third, batch_size=batch_size, learning_rate=4 * learning_rate, patience=patience
-        ),
-        joint_phase(
-            RelaxedInjective(),
-            third + max(epochs - 2 * third, 1),
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            patience=patience,
-        ),
+        manifold_phase(third, batch_size, 4 * learning_rate, patience),
+        joint_phase(RelaxedInjective(), rest, batch_size, learning_rate, patience),
     ]
 
 
@@ -260,5 +209,5 @@ def rectangular(
         probes: Probes per point of conjugate gradients; 0 is exact, and faster up to n = 64.
     """
     objective = ReconstructionAndLikelihood(weight, ConjugateGradient(probes) if probes else Auto())
-    both = joint_phase(objective, epochs, batch_size=batch_size, learning_rate=learning_rate)
-    return [replace(both, start=place_chart)]
+    phase = joint_phase(objective, epochs, batch_size, learning_rate)
+    return [replace(phase, start=place_chart)]

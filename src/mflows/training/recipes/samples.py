@@ -2,11 +2,9 @@
 
 from dataclasses import replace
 
-from mflows.training.objectives.adversarial import Adversarial
-from mflows.training.objectives.transport import SinkhornDivergence
+from mflows.training.objectives import Adversarial, SinkhornDivergence
 from mflows.training.phases import Alternate, Phase
-from mflows.training.recipes.phases import density_phase
-from mflows.training.starts import place_chart
+from mflows.training.recipes.phases import density_phase, likelihood_phase
 
 
 def optimal_transport(
@@ -26,15 +24,8 @@ def optimal_transport(
 
 
 def _transport(epochs: int, batch_size: int, learning_rate: float) -> Phase:
-    return Phase(
-        SinkhornDivergence(),
-        ("chart", "latent"),
-        epochs,
-        name="transport",
-        batch_size=batch_size,
-        learning_rate=3 * learning_rate,
-        start=place_chart,
-    )
+    objective = SinkhornDivergence()
+    return likelihood_phase(objective, epochs, batch_size, 3 * learning_rate, name="transport")
 
 
 def alternating_optimal_transport(
@@ -47,7 +38,7 @@ def alternating_optimal_transport(
         batch_size: Points per step of optimal transport; the density takes a tenth of it.
         learning_rate: Peak rate of the density; that of transport is 3 times as high.
     """
-    density = density_phase(1, batch_size=max(batch_size // 10, 1), learning_rate=learning_rate)
+    density = density_phase(1, max(batch_size // 10, 1), learning_rate)
     turns = (_transport(1, batch_size, learning_rate), replace(density, start=None))
     return [Alternate(turns, rounds=max(epochs // 2, 1))]
 
@@ -65,15 +56,5 @@ def adversarial(
         batch_size: Points per step.
         learning_rate: Peak learning rate of generator and critic.
     """
-    return [
-        Phase(
-            Adversarial(),
-            ("chart",),
-            epochs,
-            name="adversarial",
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            momentum=0.0,
-            start=place_chart,
-        )
-    ]
+    phase = likelihood_phase(Adversarial(), epochs, batch_size, learning_rate, name="adversarial")
+    return [replace(phase, trains=("chart",), momentum=0.0)]

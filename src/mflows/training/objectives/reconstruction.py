@@ -1,0 +1,70 @@
+"""Objectives of the manifold: how far points lie from it, in units of the data's spread."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from paramax import unwrap
+
+from mflows.charts import condition_for, placement_of
+from mflows.training.phases import Batch, Supervised
+
+
+def scale_of(flow):
+    """The units of the chart's placement, the standard deviations of the data; 1 without one."""
+    placement = placement_of(unwrap(flow.chart))
+    return 1.0 if placement is None else placement.scale
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    r"""Mean squared reconstruction error in scaled units, D^-1 sum_j ((x - g(e(x)))_j / s_j)^2.
+
+    s is the scale of the chart's placement, the standard deviation of the training data, so that
+    features in different units count alike (Brehmer & Cranmer 2020, arXiv 2003.13913, sec. 3.2).
+    """
+
+    def __call__(self, flow, batch: Batch, key):
+        projected = jax.vmap(unwrap(flow.chart).project)(batch.x, batch.condition)
+        return jnp.mean(jnp.square((batch.x - projected) / scale_of(flow)))
+
+
+@dataclass(frozen=True)
+class Regression:
+    r"""Misfit of a padded bijection f to known coordinates u, in both directions.
+
+    |f^-1(x) - (u, 0)|^2 + |(f(u, 0) - x) / s|^2
+    """
+
+    def __call__(self, flow, batch: Supervised, key):
+        chart = unwrap(flow.chart)
+        scale = scale_of(flow)
+
+        def misfit(x, condition, u):
+            code = chart.bijection.inverse(x, condition_for(chart, condition))
+            decoded = chart.decode(u, condition)
+            there = jnp.square(code - chart.inner.decode(u)).sum()
+            return there + jnp.square((decoded - x) / scale).sum()
+
+        return jax.vmap(misfit)(*batch).mean()
+
+
+@dataclass(frozen=True)
+class AnchoredReconstruction:
+    """Reconstruction that holds on to the coordinates of an unrolled chart.
+
+    Reconstruction error plus ``anchor`` times the misfit to the coordinates which the chart gave
+    the data when the phase began. Reconstruction alone soon tears what was unrolled.
+    """
+
+    anchor: float = 0.1
+
+    def prepare(self, flow, batch: Batch) -> Supervised:
+        """Note the coordinates that the data have now."""
+        u = flow.encode(batch.x, batch.condition)
+        return Supervised(batch.x, batch.condition, u)
+
+    def __call__(self, flow, batch: Supervised, key):
+        points = Batch(batch.x, batch.condition)
+        held = Regression()(flow, batch, key)
+        return Reconstruction()(flow, points, key) + self.anchor * held / batch.x[0].size
