@@ -14,12 +14,13 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-import optimistix as optx
 from flowjax.distributions import AbstractDistribution
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
 from mflows.batches import over_keys, over_points
 from mflows.charts import BijectionChart, Chart, Unavailable, condition_for
+from mflows.charts.autoencoder import least_squares
+from mflows.layers.sphere_coupling import length
 from mflows.volume import (
     Auto,
     GradientOnly,
@@ -155,7 +156,7 @@ class Flow(AbstractDistribution):
         u = self.chart.encode(x, condition)
         projected, log_volume = self._decode_and_log_volume(u, condition, key)
         log_prob = self.latent_log_prob(u, condition) - log_volume
-        return LogProbAndDistance(log_prob, _norm(x - projected))
+        return LogProbAndDistance(log_prob, length(x - projected))
 
     def _decode_and_log_volume(self, u, condition, key):
         if isinstance(self.volume, GradientOnly):
@@ -194,15 +195,9 @@ class Flow(AbstractDistribution):
 
     def _nearest(self, x, condition=None):
         start = self.chart.encode(x, condition)
-        solution = optx.least_squares(
-            lambda u, _: (self.chart.decode(u, condition) - x).ravel(),
-            optx.LevenbergMarquardt(rtol=1e-6, atol=1e-6),
-            start,
-            max_steps=64,
-            throw=False,
-        )
-        found, projected = (self.chart.decode(u, condition) for u in (solution.value, start))
-        better = _norm(x - found) < _norm(x - projected)  # false for NaN as well
+        nearest = least_squares(self.chart, x, start, condition)
+        found, projected = (self.chart.decode(u, condition) for u in (nearest, start))
+        better = length(x - found) < length(x - projected)  # false for NaN as well
         return jnp.where(better, found, projected)
 
     def _condition_number(self, x, condition=None):
@@ -296,7 +291,7 @@ class Flow(AbstractDistribution):
 
     def distance(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """Reconstruction error |x - g(e(x))|, in the data's units, shape (...)."""
-        return _norm(jnp.asarray(x, dtype=float) - self.project(x, condition), len(self.shape))
+        return length(jnp.asarray(x, dtype=float) - self.project(x, condition), len(self.shape))
 
     def log_prob_and_distance(
         self,
@@ -345,11 +340,3 @@ def _in_doubt(number: Array | np.ndarray | None, shape: tuple[int, ...]) -> Arra
         return jnp.zeros(shape, bool)
     number = jnp.asarray(number)
     return ~(number < condition_limit(number.dtype))  # true for NaN as well
-
-
-def _norm(x: Array, axes: int | None = None) -> Scalar:
-    """Euclidean norm over all axes, or the last ``axes``; its gradient at 0 is 0."""
-    over = None if axes is None else tuple(range(-axes, 0))
-    squares = jnp.sum(x**2, axis=over)
-    zero = squares == 0  # not `> 0`, which would take NaN for 0
-    return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, squares)))

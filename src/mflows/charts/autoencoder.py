@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import optimistix as optx
 from equinox import AbstractVar
-from jaxtyping import Array, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 from paramax import NonTrainable
 
 from mflows.charts.chart import Chart, Composed, Unavailable, common_condition
@@ -160,13 +160,20 @@ class Inverted(Recoded):
     def encode(self, x, condition=None):
         decoded = jax.vmap(lambda u: self.decode(u, condition))(self.starts)
         nearest = jnp.argmin(jnp.square(decoded - x).reshape(len(decoded), -1).sum(1))
-        return optx.least_squares(
-            lambda u, _: (self.decode(u, condition) - x).ravel(),
-            optx.LevenbergMarquardt(rtol=1e-6, atol=1e-6),
-            self.starts[nearest],
-            max_steps=64,
-            throw=False,
-        ).value
+        return least_squares(self, x, self.starts[nearest], condition)
+
+
+def least_squares(
+    chart: Chart, x: Array, start: Float[Array, " n"], condition: Array | None
+) -> Float[Array, " n"]:
+    """The coordinates that minimise |g(u) - x| near ``start``, by Levenberg-Marquardt."""
+    return optx.least_squares(
+        lambda u, _: (chart.decode(u, condition) - x).ravel(),
+        optx.LevenbergMarquardt(rtol=1e-6, atol=1e-6),
+        start,
+        max_steps=64,
+        throw=False,
+    ).value
 
 
 @pushforward.register

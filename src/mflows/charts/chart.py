@@ -134,10 +134,7 @@ class Pad(Chart):
 
     def __init__(self, latent_dim: int, shape: int | tuple[int, ...]):
         self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
-        if not 1 <= latent_dim < self.dim:
-            raise ValueError(
-                f"Expected 1 <= latent_dim < {self.dim}, the number of features; got {latent_dim}."
-            )
+        check_latent_dim(latent_dim, self.dim)
         self.latent_dim = latent_dim
 
     def decode(self, u, condition=None):
@@ -183,6 +180,14 @@ class Composed(Chart):
 def is_padded(chart: Chart) -> TypeGuard[Composed]:
     """Whether a chart is a padded bijection, ``Pad(n, D).then(bijection)``."""
     return isinstance(chart, Composed) and isinstance(chart.inner, Pad)
+
+
+def check_latent_dim(latent_dim: int, dim: int) -> None:
+    """Raise ``ValueError`` unless a manifold of this dimension fits into space."""
+    if not 1 <= latent_dim < dim:
+        raise ValueError(
+            f"Expected 1 <= latent_dim < {dim}, the number of features; got {latent_dim}."
+        )
 
 
 def common_condition(

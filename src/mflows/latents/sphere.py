@@ -61,16 +61,12 @@ class SphereFlow(AbstractDistribution):
         return u, self.chart.log_volume(u) - self._log_area - log_det
 
 
-def sphere_flow(
-    key: PRNGKeyArray, n: int, *, cond_dim: int | None = None, **settings
-) -> SphereFlow:
+def sphere_flow(key: PRNGKeyArray, n: int, **settings) -> SphereFlow:
     """A flow on the sphere S^n, n >= 2, for the chart ``Sphere(n)``; close to uniform at first.
 
     Args:
         key: Random key for the initial weights.
         n: Dimension of the sphere.
-        cond_dim: Dimension of the condition, ``None`` for an unconditional density.
-        settings: ``layers``, ``bins``, ``width`` and ``blocks``, as for
-            ``mflows.charts.sphere_spline_stack``.
+        settings: As for ``mflows.charts.sphere_spline_stack``.
     """
-    return SphereFlow(sphere_spline_stack(key, n + 1, cond_dim=cond_dim, **settings))
+    return SphereFlow(sphere_spline_stack(key, n + 1, **settings))

@@ -36,17 +36,12 @@ class UniformTorus(AbstractDistribution):
         return jr.uniform(key, self.shape, minval=-jnp.pi, maxval=jnp.pi)
 
 
-def torus_flow(
-    key: PRNGKeyArray, n: int, *, cond_dim: int | None = None, **settings
-) -> Transformed:
+def torus_flow(key: PRNGKeyArray, n: int, **settings) -> Transformed:
     """A flow of n angles, for the charts ``Circle`` and ``Torus``; close to uniform at first.
 
     Args:
         key: Random key for the initial weights.
         n: Number of angles.
-        cond_dim: Dimension of the condition, ``None`` for an unconditional density.
-        settings: ``layers``, ``bins``, ``width`` and ``blocks``, as for
-            ``mflows.charts.circular_spline_stack``.
+        settings: As for ``mflows.charts.circular_spline_stack``.
     """
-    layers = circular_spline_stack(key, n, cond_dim=cond_dim, **settings)
-    return Transformed(UniformTorus(n), Invert(layers))
+    return Transformed(UniformTorus(n), Invert(circular_spline_stack(key, n, **settings)))

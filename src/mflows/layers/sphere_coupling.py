@@ -21,7 +21,7 @@ import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 from flowjax.bijections import AbstractBijection, Sandwich
-from jaxtyping import Array, Float, PRNGKeyArray, Scalar
+from jaxtyping import Array, PRNGKeyArray, Scalar
 
 from mflows.layers.conformal import Reflection
 from mflows.layers.rational_quadratic import RationalQuadraticSpline
@@ -108,39 +108,27 @@ def _ratio(rho, z, s, slope):
 
 
 def sphere_spline_stack(
-    key: PRNGKeyArray,
-    dim: int,
-    *,
-    cond_dim: int | None = None,
-    layers: int = 6,
-    bins: int = 10,
-    width: int = 64,
-    blocks: int = 1,
+    key: PRNGKeyArray, dim: int, *, layers: int = 6, **settings
 ) -> AbstractBijection:
     """A bijection of the sphere in R^dim, close to the identity.
 
     Args:
         key: Random key for weights and reflections.
         dim: Number of coordinates n + 1, at least 3.
-        cond_dim: Dimension of the condition, ``None`` for an unconditional bijection.
         layers: Number of coupling layers.
-        bins: Number of bins of every spline.
-        width: Width of the conditioner networks.
-        blocks: Number of residual blocks in the conditioner networks.
+        settings: ``cond_dim``, ``bins``, ``width`` and ``blocks``, as for `SphereCoupling`.
     """
 
     def layer(key: PRNGKeyArray) -> AbstractBijection:
         axis_key, coupling_key = jr.split(key)
-        moved = SphereCoupling(
-            coupling_key, dim, cond_dim=cond_dim, bins=bins, width=width, blocks=blocks
-        )
+        moved = SphereCoupling(coupling_key, dim, **settings)
         return Sandwich(moved, Reflection(jr.normal(axis_key, (dim,))))
 
     return Stack(eqx.filter_vmap(layer)(jr.split(key, layers)))
 
 
-def length(x: Float[Array, " d"]) -> Scalar:
-    """Euclidean norm, with derivative 0 at 0."""
-    squares = jnp.sum(x**2)
-    zero = squares == 0
+def length(x: Array, axes: int | None = None) -> Scalar:
+    """Euclidean norm over all axes, or the last ``axes``, with derivative 0 at 0."""
+    squares = jnp.sum(x**2, axis=None if axes is None else tuple(range(-axes, 0)))
+    zero = squares == 0  # not `> 0`, which would take NaN for 0
     return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, squares)))

@@ -106,6 +106,15 @@ def spline_coupling(
     """One FlowJAX coupling layer with a residual conditioner, close to the identity.
 
     Transforms the last ``max(dim // 2, 1)`` coordinates given all the others.
+
+    Args:
+        key: Random key for the initial weights.
+        dim: Dimension, at least 1.
+        cond_dim: Dimension of the condition, ``None`` for an unconditional layer.
+        bins: Number of spline bins on ``[-interval, interval]``; the identity outside.
+        interval: Half width of the splines' interval.
+        width: Width of the conditioner network.
+        blocks: Number of residual blocks in the conditioner network.
     """
     of = transformer(RationalQuadraticSpline, bins, interval)
     conditioner = ResidualMLP(
@@ -160,16 +169,7 @@ class Triangular(TriangularAffine):
 
 
 def spline_stack(
-    key: PRNGKeyArray,
-    dim: int,
-    *,
-    cond_dim: int | None = None,
-    layers: int = 5,
-    linear: bool = False,
-    bins: int = 10,
-    interval: float = 6.0,
-    width: int = 64,
-    blocks: int = 1,
+    key: PRNGKeyArray, dim: int, *, layers: int = 5, linear: bool = False, **settings
 ) -> AbstractBijection:
     """A bijection of R^dim made of scanned spline coupling layers, close to the identity.
 
@@ -177,21 +177,15 @@ def spline_stack(
         key: Random key for weights and permutations.
         dim: Dimension, at least 1. For ``dim == 1`` the layers reduce to splines whose
             parameters depend on the condition alone.
-        cond_dim: Dimension of the condition, ``None`` for an unconditional bijection.
         layers: Number of coupling layers.
         linear: Put a learned LU map before every coupling layer.
-        bins: Number of spline bins on ``[-interval, interval]``; the identity outside.
-        interval: Half width of the splines' interval.
-        width: Width of the conditioner networks.
-        blocks: Number of residual blocks in the conditioner networks.
+        settings: ``cond_dim``, ``bins``, ``interval``, ``width`` and ``blocks``, as for
+            `spline_coupling`.
     """
     keys = jr.split(key, layers + 1)
 
     def layer(key: PRNGKeyArray, order: jnp.ndarray) -> AbstractBijection:
-        moved = spline_coupling(
-            key, dim, cond_dim=cond_dim, bins=bins, interval=interval, width=width, blocks=blocks
-        )
-        permuted = Sandwich(moved, permute(order))
+        permuted = Sandwich(spline_coupling(key, dim, **settings), permute(order))
         if not linear:
             return permuted
         lu = (Triangular(dim, lower=lower) for lower in (False, True))

@@ -7,7 +7,7 @@ from jaxtyping import PRNGKeyArray
 from mflows.charts import BijectionChart, Composed, Pad, Placement, shaped, spline_stack
 from mflows.flow import Flow
 from mflows.latents import Thickened
-from mflows.models.building import point, remembered, size, spline_flow
+from mflows.models.building import point, remembered, size, spline_parts
 
 
 @remembered
@@ -25,30 +25,13 @@ def ambient_flow(
 ) -> Flow:
     """An ambient flow (AF): an ordinary normalizing flow on all of R^D.
 
-    Args:
-        key: Random key for the initial weights.
-        shape: Shape of a data point, of D features.
-        cond_shape: Shape (C,) of the condition theta, or ``None``.
-        layers: Number of spline coupling layers.
-        linear: Put a learned LU map before every coupling layer.
-        bins: Number of spline bins.
-        interval: Half width of the splines' interval, in units of the scaled data.
-        width: Width of the conditioner networks.
-        blocks: Number of residual blocks in the conditioner networks.
+    Arguments are those of `m_flow`, but for ``layers``, the number of spline coupling layers.
     """
     shape, dim = point(shape)
-    bijection = spline_stack(
-        key,
-        dim,
-        cond_dim=size(cond_shape),
-        layers=layers,
-        linear=linear,
-        bins=bins,
-        interval=interval,
-        width=width,
-        blocks=blocks,
-    )
-    chart = BijectionChart(shaped(bijection, shape)).then(Placement.identity(shape))
+    splines = dict(bins=bins, interval=interval, width=width, blocks=blocks)
+    cond_dim = size(cond_shape)
+    stack = spline_stack(key, dim, cond_dim=cond_dim, layers=layers, linear=linear, **splines)
+    chart = BijectionChart(shaped(stack, shape)).then(Placement.identity(shape))
     return Flow(chart, StandardNormal((dim,)))
 
 
@@ -77,38 +60,17 @@ def pie(
     of large variance, no term asks for a good reconstruction. `on_manifold` gives its sheet
     f(u_1 .. u_n, 0) as a flow of its own.
 
-    Args:
-        key: Random key for the initial weights.
-        shape: Shape of a data point, of D features.
-        latent_dim: Dimension n of the sheet, 1 <= n < D.
-        cond_shape: Shape (C,) of the condition theta, or ``None``.
-        conditional_chart: Let f depend on theta, not only p_M.
-        noise: Standard deviation eps, in units of the scaled data.
-        chart_layers: Number of spline coupling layers of f.
-        latent_layers: Number of spline coupling layers of p_M.
-        linear: Put a learned LU map before every coupling layer.
-        bins: Number of spline bins.
-        interval: Half width of the splines' interval, in units of the scaled data.
-        width: Width of the conditioner networks.
-        blocks: Number of residual blocks in the conditioner networks.
+    Arguments are those of `m_flow`, with f for the chart and p_M for the latent density. ``noise`` is
+    the standard deviation eps, in units of the scaled data.
     """
     shape, dim = point(shape)
-    chart_key, latent_key = jr.split(key)
-    settings = {
-        "linear": linear,
-        "bins": bins,
-        "interval": interval,
-        "width": width,
-        "blocks": blocks,
-    }
-    cond_dim = size(cond_shape)
-    chart_cond = cond_dim if conditional_chart else None
-    stack = spline_stack(chart_key, dim, cond_dim=chart_cond, layers=chart_layers, **settings)
-    along = spline_flow(latent_key, latent_dim, cond_dim, layers=latent_layers, **settings)
-    latent = Thickened(along, dim, noise=noise)
-    return Flow(
-        BijectionChart(shaped(stack, shape)).then(Placement.identity(shape, latent_dim)), latent
+    splines = dict(linear=linear, bins=bins, interval=interval, width=width, blocks=blocks)
+    layers = chart_layers, latent_layers
+    bijection, along = spline_parts(
+        jr.split(key), shape, latent_dim, cond_shape, conditional_chart, layers, **splines
     )
+    chart = BijectionChart(bijection).then(Placement.identity(shape, latent_dim))
+    return Flow(chart, Thickened(along, dim, noise=noise))
 
 
 def on_manifold(flow: Flow) -> Flow:

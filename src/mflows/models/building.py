@@ -3,17 +3,17 @@
 import inspect
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import wraps
 
 import equinox as eqx
 import jax
 import numpy as np
-from flowjax.bijections import Chain, Invert
+from flowjax.bijections import AbstractBijection, Chain, Invert
 from flowjax.distributions import StandardNormal, Transformed
 from jaxtyping import PRNGKeyArray
 
-from mflows.charts import Placement, spline_stack
+from mflows.charts import Placement, shaped, spline_stack
 from mflows.flow import Flow
 
 
@@ -78,14 +78,6 @@ def size(cond_shape) -> int | None:
     return None if cond_shape is None else vector(cond_shape)
 
 
-def check_latent_dim(latent_dim: int, dim: int) -> None:
-    """Raise ``ValueError`` unless a manifold of this dimension fits into space."""
-    if not 1 <= latent_dim < dim:
-        raise ValueError(
-            f"Expected 1 <= latent_dim < {dim}, the number of features; got {latent_dim}."
-        )
-
-
 def spline_flow(
     key: PRNGKeyArray, latent_dim: int, cond_dim: int | None, *, layers: int, **settings
 ) -> Transformed:
@@ -102,3 +94,32 @@ def spline_flow(
     return Transformed(
         StandardNormal((latent_dim,)), Chain([Invert(stack), Placement.identity(latent_dim)])
     )
+
+
+def spline_parts(
+    keys: Iterable[PRNGKeyArray],
+    shape: tuple[int, ...],
+    latent_dim: int,
+    cond_shape: tuple[int, ...] | None,
+    conditional: bool,
+    layers: tuple[int, int],
+    **settings,
+) -> tuple[AbstractBijection, Transformed]:
+    """A bijection of points for a chart and a `spline_flow` for the density on it.
+
+    Args:
+        keys: Random keys for either.
+        shape: Shape of a data point, of D features.
+        latent_dim: Dimension n of the density.
+        cond_shape: Shape (C,) of the condition theta, or ``None``.
+        conditional: Let the bijection depend on theta too.
+        layers: Number of spline coupling layers of either.
+        **settings: Further arguments of ``mflows.charts.spline_stack``.
+    """
+    chart_key, latent_key = keys
+    dim, cond_dim = math.prod(shape), size(cond_shape)
+    stack = spline_stack(
+        chart_key, dim, cond_dim=cond_dim if conditional else None, layers=layers[0], **settings
+    )
+    latent = spline_flow(latent_key, latent_dim, cond_dim, layers=layers[1], **settings)
+    return shaped(stack, shape), latent

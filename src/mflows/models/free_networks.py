@@ -7,8 +7,9 @@ from flowjax.distributions import StandardNormal
 from jaxtyping import PRNGKeyArray
 
 from mflows.charts import Encoded, Generator, Inverted, Placement
+from mflows.charts.chart import check_latent_dim
 from mflows.flow import Flow
-from mflows.models.building import check_latent_dim, point, remembered, size, spline_flow
+from mflows.models.building import point, remembered, size, spline_flow
 from mflows.nets import SkipMLP
 
 
@@ -83,14 +84,8 @@ def gan(
     ``project`` and ``distance``. The density of its samples follows exactly by pushforward, at the
     point that the inversion finds. Given a condition, the generator depends on it.
 
-    Args:
-        key: Random key for the initial weights.
-        shape: Shape of a data point, of D features.
-        latent_dim: Dimension n of the manifold, 1 <= n < D.
-        cond_shape: Shape (C,) of the condition theta, or ``None``.
-        width: Width of the generator network.
-        blocks: Number of residual blocks of the generator network.
-        starts: Number of latent points among which the inversion chooses where to start.
+    Arguments are those of `pae`; ``width`` and ``blocks`` are those of the generator network.
+    ``starts`` is the number of latent points among which the inversion chooses where to start.
     """
     shape, dim = point(shape)
     check_latent_dim(latent_dim, dim)

@@ -3,9 +3,9 @@
 import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
-from mflows.charts import Encoded, Pad, Placement, shaped, spline_stack
+from mflows.charts import Encoded, Pad, Placement
 from mflows.flow import Flow
-from mflows.models.building import point, remembered, size, spline_flow
+from mflows.models.building import point, remembered, size, spline_parts
 from mflows.nets import SkipMLP
 
 
@@ -41,21 +41,15 @@ def m_flow(
         width: Width of the conditioner networks.
         blocks: Number of residual blocks in the conditioner networks.
     """
-    shape, dim = point(shape)
-    chart_key, latent_key = jr.split(key)
-    settings = {
-        "linear": linear,
-        "bins": bins,
-        "interval": interval,
-        "width": width,
-        "blocks": blocks,
-    }
-    cond_dim = size(cond_shape)
-    chart_cond = cond_dim if conditional_chart else None
-    stack = spline_stack(chart_key, dim, cond_dim=chart_cond, layers=chart_layers, **settings)
-    chart = Pad(latent_dim, shape).then(shaped(stack, shape))
-    latent = spline_flow(latent_key, latent_dim, cond_dim, layers=latent_layers, **settings)
-    return Flow(chart.then(Placement.identity(shape, latent_dim)), latent)
+    shape, _ = point(shape)
+    plane = Pad(latent_dim, shape)
+    splines = dict(linear=linear, bins=bins, interval=interval, width=width, blocks=blocks)
+    layers = chart_layers, latent_layers
+    bijection, latent = spline_parts(
+        jr.split(key), shape, latent_dim, cond_shape, conditional_chart, layers, **splines
+    )
+    chart = plane.then(bijection).then(Placement.identity(shape, latent_dim))
+    return Flow(chart, latent)
 
 
 @remembered
@@ -84,24 +78,14 @@ def me_flow(
     """
     shape, dim = point(shape)
     chart_key, encoder_key, latent_key = jr.split(key, 3)
-    settings = {
-        "linear": linear,
-        "bins": bins,
-        "interval": interval,
-        "width": width,
-        "blocks": blocks,
-    }
-    cond_dim = size(cond_shape)
-    chart_cond = cond_dim if conditional_chart else None
-    stack = spline_stack(chart_key, dim, cond_dim=chart_cond, layers=chart_layers, **settings)
-    decoder = Pad(latent_dim, shape).then(shaped(stack, shape))
-    encoder = SkipMLP(
-        encoder_key,
-        dim,
-        latent_dim,
-        cond_size=chart_cond,
-        width=encoder_width,
-        blocks=encoder_blocks,
+    plane = Pad(latent_dim, shape)
+    splines = dict(linear=linear, bins=bins, interval=interval, width=width, blocks=blocks)
+    layers = chart_layers, latent_layers
+    bijection, latent = spline_parts(
+        (chart_key, latent_key), shape, latent_dim, cond_shape, conditional_chart, layers, **splines
     )
-    latent = spline_flow(latent_key, latent_dim, cond_dim, layers=latent_layers, **settings)
-    return Flow(Encoded(decoder, encoder).then(Placement.identity(shape, latent_dim)), latent)
+    given = {"cond_size": size(cond_shape) if conditional_chart else None}
+    sizes = {"width": encoder_width, "blocks": encoder_blocks}
+    encoder = SkipMLP(encoder_key, dim, latent_dim, **given, **sizes)
+    chart = Encoded(plane.then(bijection), encoder).then(Placement.identity(shape, latent_dim))
+    return Flow(chart, latent)

@@ -67,13 +67,6 @@ def fom(
             f"{manifold!r}. Build Flow(chart, latent) for one of your own."
         )
     chart = _PRESCRIBED[manifold].chart(dim)
-    latent = _PRESCRIBED[manifold].density(
-        key,
-        chart.latent_dim,
-        cond_dim=size(cond_shape),
-        layers=layers,
-        bins=bins,
-        width=width,
-        blocks=blocks,
-    )
-    return Flow(chart, latent)
+    splines = dict(layers=layers, bins=bins, width=width, blocks=blocks)
+    density = _PRESCRIBED[manifold].density
+    return Flow(chart, density(key, chart.latent_dim, cond_dim=size(cond_shape), **splines))

@@ -47,14 +47,8 @@ def vae(
     Its samples are decoded latent draws, without the noise. Given a condition, decoder and encoder
     depend on it, as the latent density does not. ``log_prob`` raises `mflows.charts.Unavailable`.
 
-    Args:
-        key: Random key for the initial weights.
-        shape: Shape of a data point, of D features.
-        latent_dim: Number n of latent coordinates.
-        cond_shape: Shape (C,) of the condition theta, or ``None``.
-        noise: Observation noise sigma at first, in units of the scaled data.
-        width: Width of decoder and encoder networks.
-        blocks: Number of residual blocks in decoder and encoder.
+    Arguments are those of `pae`, though the number n of latent coordinates may exceed D. ``noise``
+    is the observation noise sigma at first, in units of the scaled data.
     """
     shape, dim = point(shape)
     decoder_key, encoder_key = jr.split(key)

@@ -15,9 +15,7 @@ class GaussianEncoder(eqx.Module):
         key: Random key for the initial weights.
         in_size: Number of features D.
         out_size: Number of latent coordinates n.
-        cond_size: Number of components of the condition theta, ``None`` for none.
-        width: Width of every hidden layer.
-        blocks: Number of residual blocks of two layers each.
+        settings: As for `SkipMLP`.
     """
 
     mean: SkipMLP
@@ -26,23 +24,13 @@ class GaussianEncoder(eqx.Module):
     out_size: int
     cond_size: int | None
 
-    def __init__(
-        self,
-        key: PRNGKeyArray,
-        in_size: int,
-        out_size: int,
-        *,
-        cond_size: int | None = None,
-        width: int = 64,
-        blocks: int = 2,
-    ):
-        mean_key, spread_key = jr.split(key)
-        given = {"cond_size": cond_size, "width": width, "blocks": blocks}
-        self.mean = SkipMLP(mean_key, in_size, out_size, **given)
-        self.spread = SkipMLP(spread_key, in_size, out_size, **given)
+    def __init__(self, key: PRNGKeyArray, in_size: int, out_size: int, **settings):
+        self.mean, self.spread = (
+            SkipMLP(key, in_size, out_size, **settings) for key in jr.split(key)
+        )
         self.in_size = in_size
         self.out_size = out_size
-        self.cond_size = cond_size
+        self.cond_size = self.mean.cond_size
 
     def __call__(
         self, x: Float[Array, " in"], condition: Float[Array, " c"] | None = None

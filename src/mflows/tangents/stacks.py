@@ -3,6 +3,8 @@ r"""Layers made of others: chains, sandwiches, scans, inverses, permutations, re
 Each asks its parts, so that a coupling is folded wherever it sits.
 """
 
+from collections.abc import Callable
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -55,24 +57,12 @@ def _chained(layer: Sandwich) -> Chain:
     return Chain([layer.outer, layer.inner, Invert(layer.outer)])
 
 
-@transformed.register
-def _(layer: Sandwich, x, condition):
-    return transformed(_chained(layer), x, condition)
+def _of_chain(rule: Callable) -> Callable:
+    return lambda layer, *arguments: rule(_chained(layer), *arguments)
 
 
-@inverted.register
-def _(layer: Sandwich, y, condition):
-    return inverted(_chained(layer), y, condition)
-
-
-@push_columns.register
-def _(layer: Sandwich, x, columns, condition):
-    return push_columns(_chained(layer), x, columns, condition)
-
-
-@push_conormals.register
-def _(layer: Sandwich, x, covectors, condition):
-    return push_conormals(_chained(layer), x, covectors, condition)
+for rule in (transformed, inverted, push_columns, push_conormals):
+    rule.register(Sandwich, _of_chain(rule))
 
 
 @push_columns.register
