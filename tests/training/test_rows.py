@@ -65,14 +65,14 @@ def test_prepared_rows_are_encoded_once_and_read_from_disk(path, monkeypatch):
     monkeypatch.setattr(LatentNegativeLogLikelihood, "prepare", counted)
     found = rows_of(flow, stream(path), seed=0)
     objective = LatentNegativeLogLikelihood()
-    with found.prepared(lambda block: objective.prepare(flow, block)) as prepared:
-        assert sum(encoded) == ROWS + len(found.sample.x)
-        for epoch in range(3):
-            seen = np.concatenate([np.asarray(b.x) for b in prepared.epoch(jr.key(epoch))])
-            known = np.asarray(flow.encode(np.load(path)))
-            assert {*seen.ravel()} <= {*known.ravel()}
-            assert len({*seen.ravel()}) == len(seen) == prepared.points * prepared.blocks
-        assert sum(encoded) == ROWS + len(found.sample.x)
+    prepared = found.prepared(lambda block: objective.prepare(flow, block))
+    assert sum(encoded) == ROWS + len(found.sample.x)
+    for epoch in range(3):
+        seen = np.concatenate([np.asarray(b.x) for b in prepared.epoch(jr.key(epoch))])
+        known = np.asarray(flow.encode(np.load(path)))
+        assert {*seen.ravel()} <= {*known.ravel()}
+        assert len({*seen.ravel()}) == len(seen) == prepared.points * prepared.blocks
+    assert sum(encoded) == ROWS + len(found.sample.x)
 
 
 def test_a_streamed_training_ends_where_one_in_memory_does(path):

@@ -9,7 +9,6 @@ Where training stands is in a ``Position``, which is what a checkpoint keeps.
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -27,14 +26,7 @@ from mflows.models import rebuild
 from mflows.saving import LoadError
 from mflows.training.checkpoint import Position, read_checkpoint, write_checkpoint
 from mflows.training.devices import Devices, leads, sharing
-from mflows.training.epoch import (
-    Fixed,
-    Loop,
-    State,
-    initial_state,
-    players,
-    steps_of,
-)
+from mflows.training.epoch import Fixed, Loop, State, initial_state, players, steps_of
 from mflows.training.monitor import Monitor
 from mflows.training.phases import Alternate, Batch, Either, Phase
 from mflows.training.rows import Rows, batch_of, rows_of
@@ -193,17 +185,16 @@ class _Training:
             parameters = parameters._replace(opponent=at.state.parameters.opponent)
             nothing = jnp.full((), jnp.inf, dtype=float)
             at.state = at.state._replace(parameters=parameters, best=parameters, best_loss=nothing)
-        held_out, prepared = self.held_out, nullcontext(self.rows)
+        rows, held_out = self.rows, self.held_out
         if (prepare := getattr(phase.objective, "prepare", None)) is not None:
             prepare = partial(prepare, at.flow)
+            rows = rows.prepared(prepare)
             held_out = None if held_out is None else prepare(held_out)
-            prepared = self.rows.prepared(prepare)
         at.state, frozen, held_out = self.devices.replicated((at.state, frozen, held_out))
-        with prepared as rows:
-            rows = rows.placed(self.devices.replicated)
-            fixed = Fixed(phase, frozen, rounds * steps_of(phase, rows), self.devices)
-            loop = Loop(fixed, rows, held_out, key)
-            self._run_epochs(phase, loop, at)
+        rows = rows.placed(self.devices.replicated)
+        fixed = Fixed(phase, frozen, rounds * steps_of(phase, rows), self.devices)
+        loop = Loop(fixed, rows, held_out, key)
+        self._run_epochs(phase, loop, at)
         at.state = self.devices.local(at.state)
         at.flow = self.devices.local(loop.flow(at.state.best))
         at.epochs = 0

@@ -7,7 +7,6 @@ that files in any order train well; while one block trains, a thread reads the n
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import jax.numpy as jnp
@@ -76,13 +75,11 @@ class Rows:
 
         yield from ahead(block, range(first, self.blocks))
 
-    @contextmanager
-    def prepared(self, prepare: Callable[[Block], Block]) -> Iterator["Rows"]:
+    def prepared(self, prepare: Callable[[Block], Block]) -> "Rows":
         """The rows as an objective prepares them: once, those of a file in a temporary file."""
         sample = prepare(self.sample)
         if self._stored is None:
-            yield Rows(sample)
-            return
+            return Rows(sample)
         stretches = [slice(i, i + self.points) for i in range(0, self._count, self.points)]
         files = [None if array is None else Scratch() for array in sample]
         for block in ahead(lambda index: self._block([stretches[index]]), range(len(stretches))):
@@ -91,7 +88,7 @@ class Rows:
                     file.append(np.asarray(array))
         x, *others = (None if file is None else file.array() for file in files)
         assert x is not None
-        yield Rows(sample, (x, *others))
+        return Rows(sample, (x, *others))
 
     def placed(self, place: Callable[[Any], Any]) -> "Rows":
         """The same rows, every block placed."""
