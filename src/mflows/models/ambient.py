@@ -60,8 +60,8 @@ def pie(
     of large variance, no term asks for a good reconstruction. `on_manifold` gives its sheet
     f(u_1 .. u_n, 0) as a flow of its own.
 
-    Arguments are those of `m_flow`, with f for the chart and p_M for the latent density. ``noise`` is
-    the standard deviation eps, in units of the scaled data.
+    Arguments are those of `m_flow`, with f for the chart and p_M for the latent density. ``noise``
+    is the standard deviation eps, in units of the scaled data.
     """
     shape, dim = point(shape)
     splines = dict(linear=linear, bins=bins, interval=interval, width=width, blocks=blocks)
