@@ -252,15 +252,8 @@ class Flow(AbstractDistribution):
     ) -> Audit:
         """``log_prob`` beside what a method for log-volumes makes of it, to see its error.
 
-        Args:
-            x: Points, shape (..., *shape).
-            condition: Their conditions, if the flow has them.
-            key: Random key, for a method that draws probes.
-            volume: The method; the flow's own by default.
-
-        Raises:
-            Unavailable: If the method has no values.
-            ValueError: For wrong shapes, or where a key is needed and none given.
+        Arguments and errors are those of ``log_prob``; ``volume`` is the method, by default the
+        flow's own.
         """
         exact, audited = (
             Flow(self.chart, self.latent, method)

@@ -89,14 +89,8 @@ def _(layer: Scan, x, covectors, condition):
     return jax.lax.scan(step, (x, jnp.zeros((), x.dtype), covectors), arrays)[0]
 
 
-@transformed.register
-def _(layer: Invert, x, condition):
-    return inverted(layer.bijection, x, condition)
-
-
-@inverted.register
-def _(layer: Invert, y, condition):
-    return transformed(layer.bijection, y, condition)
+transformed.register(Invert, lambda layer, x, condition: inverted(layer.bijection, x, condition))
+inverted.register(Invert, lambda layer, y, condition: transformed(layer.bijection, y, condition))
 
 
 @push_columns.register
