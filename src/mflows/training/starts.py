@@ -78,31 +78,36 @@ def place_latent(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
 
 
 def flat_or_rolled(
-    keys: Sequence[PRNGKeyArray], flow: Flow, batch: Batch
+    keys: Sequence[PRNGKeyArray], flow: Flow, batch: Batch, *, candidates: int | None = None
 ) -> tuple[Literal[0, 1], Flow]:
     """Choose between phases for data that are flat (0) and rolled (1), and start the one chosen.
 
     The chart is placed; of rolled data it is then fitted to an unrolled copy. Rolled are those
-    that are a graph over no plane, but a flat sheet by their geodesic distances.
+    that are a graph over no plane, but a flat sheet by their geodesic distances. At most so many
+    ``candidates`` are tried, by default ``CANDIDATES``.
     """
     placed = place_chart(keys[0], flow, batch)
     copy = unrolled_copy(placed, batch)
-    return (0, placed) if copy is None else (1, _unroll(keys[1], placed, copy))
+    return (
+        (0, placed)
+        if copy is None
+        else (1, _unroll(keys[1], placed, copy, candidates or CANDIDATES))
+    )
 
 
 def unroll(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
     """Deepen a placed chart and fit it to an unrolled copy of the data; not if they are flat."""
     copy = unrolled_copy(flow, batch)
-    return flow if copy is None else _unroll(key, flow, copy)
+    return flow if copy is None else _unroll(key, flow, copy, CANDIDATES)
 
 
-def _unroll(key: PRNGKeyArray, flow: Flow, supervised: Supervised) -> Flow:
+def _unroll(key: PRNGKeyArray, flow: Flow, supervised: Supervised, candidates: int) -> Flow:
     placement = placement_of(flow.chart)
     assert placement is not None
     z = _standardised(placement, supervised.x)
     placement = _turned(placement, turn_towards(z, np.asarray(supervised.u)))
     best, least = flow, np.inf
-    for attempt in range(CANDIDATES):
+    for attempt in range(candidates):
         weights_key, bold_key, careful_key = jr.split(jr.fold_in(key, attempt), 3)
         trial = _placed(_fresh(weights_key, flow), "chart", placement)
         trial = _regressed(bold_key, trial, supervised, BOLD, SHORT, decay=False)
@@ -114,7 +119,7 @@ def _unroll(key: PRNGKeyArray, flow: Flow, supervised: Supervised) -> Flow:
         if least < WHOLE:
             return best
     warnings.warn(
-        f"None of {CANDIDATES} attempts to unroll the data was whole (largest error {least:.2g} "
+        f"None of {candidates} attempts to unroll the data was whole (largest error {least:.2g} "
         f"standard deviations; wanted {WHOLE:g}): the manifold may be torn. Try another seed or "
         "more points.",
         stacklevel=2,
