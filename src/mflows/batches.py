@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import jax.random as jr
 from jax.core import Tracer
 from jax.lax import dynamic_slice_in_dim
-from jaxtyping import Array, ArrayLike, PRNGKeyArray
+from jaxtyping import Array, PRNGKeyArray
 from paramax import unwrap
 
 POINTS_AT_ONCE = 2048
@@ -32,12 +32,9 @@ def over_points(method: Callable, flow, shape: tuple[int, ...], x, condition, ke
     With a key, every point gets one of its own.
     """
     x = jnp.asarray(x, dtype=float)
-    split = x.ndim - len(shape)
-    if split < 0 or x.shape[split:] != shape:
-        raise ValueError(_wrong_shape("x" if shape == flow.shape else "u", shape, x.shape))
-    batch = x.shape[:split]
-    condition = _checked_condition(flow, condition)
-    batch = jnp.broadcast_shapes(batch, _leading(flow, condition))
+    batch = _batch("x" if shape == flow.shape else "u", x, shape)
+    condition, conditions = _checked_condition(flow, condition)
+    batch = jnp.broadcast_shapes(batch, conditions)
     points = jnp.broadcast_to(x, batch + shape).reshape(-1, *shape)
     keys = None if key is None else jr.split(key, math.prod(batch))
     return _over_batch(method, flow, batch, points, condition, keys)
@@ -45,15 +42,15 @@ def over_points(method: Callable, flow, shape: tuple[int, ...], x, condition, ke
 
 def over_keys(method: Callable, flow, key: PRNGKeyArray, sample_shape, condition):
     """Apply a method of one random key, so many times for every condition."""
-    condition = _checked_condition(flow, condition)
-    batch = tuple(sample_shape) + _leading(flow, condition)
+    condition, conditions = _checked_condition(flow, condition)
+    batch = tuple(sample_shape) + conditions
     return _over_batch(method, flow, batch, jr.split(key, math.prod(batch)), condition)
 
 
 def _over_batch(
     method: Callable, flow, batch: tuple[int, ...], points: Array, condition, keys=None
 ):
-    if condition is not None and flow.cond_shape is not None:
+    if condition is not None:
         condition = jnp.broadcast_to(condition, batch + flow.cond_shape)
         condition = condition.reshape(-1, *flow.cond_shape)
     arguments = (points, condition) if keys is None else (points, condition, keys)
@@ -61,27 +58,25 @@ def _over_batch(
     return jax.tree.map(lambda leaf: leaf.reshape(batch + leaf.shape[1:]), flat)
 
 
-def _leading(flow, condition: Array | None) -> tuple[int, ...]:
-    """The batch shape of a condition."""
-    if condition is None or flow.cond_shape is None:
-        return ()
-    return condition.shape[: condition.ndim - len(flow.cond_shape)]
+def _batch(name: str, points: Array, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The batch shape of points of this shape."""
+    split = points.ndim - len(shape)
+    if split < 0 or points.shape[split:] != shape:
+        raise ValueError(_wrong_shape(name, shape, points.shape))
+    return points.shape[:split]
 
 
-def _checked_condition(flow, condition: ArrayLike | None) -> Array | None:
-    """The condition as an array of the right shape; ``None`` for a flow that ignores it."""
+def _checked_condition(flow, condition) -> tuple[Array | None, tuple[int, ...]]:
+    """The condition as an array, ``None`` for a flow that ignores it, and its batch shape."""
     shape = flow.cond_shape
     if shape is None:
-        return None
+        return None, ()
     if condition is None:
         raise ValueError(
             f"Expected a condition of shape {_starred(shape)} for this conditional flow; got none."
         )
     condition = jnp.asarray(condition, dtype=float)
-    split = condition.ndim - len(shape)
-    if split < 0 or condition.shape[split:] != shape:
-        raise ValueError(_wrong_shape("condition", shape, condition.shape))
-    return condition
+    return condition, _batch("condition", condition, shape)
 
 
 def _mapped(method: Callable, flow, arguments: tuple[Array, *tuple[Array | None, ...]]):
