@@ -5,17 +5,7 @@ Commands are thin and import what they need when they run, so that ``--help`` an
 
 import typer
 
-from mflows.cli import (
-    experiment,
-    fit,
-    project,
-    report,
-    sample,
-    score,
-    simulate,
-    sweep,
-    tables,
-)
+from mflows.cli import experiment, fit, simulate, sweep, tables, use
 from mflows.cli.errors import OneLineErrors
 from mflows.cli.jax_setup import keep_compiled
 from mflows.version import __version__
@@ -43,10 +33,10 @@ app = typer.Typer(
 for command in (
     fit.fit,
     sweep.sweep,
-    score.score,
-    sample.sample,
-    project.project,
-    report.report,
+    use.score,
+    use.sample,
+    use.project,
+    use.report,
     experiment.experiment,
     tables.tables,
     simulate.simulate,

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,6 +15,7 @@ from mflows.cli.jax_setup import use
 from mflows.systems import system
 
 
+@options.asks_for_a_run
 def fit(
     context: typer.Context,
     data: Annotated[
@@ -30,19 +31,7 @@ def fit(
         Path | None,
         typer.Option(help="Run folder to write. [default: runs/ and the name of DATA]"),
     ] = None,
-    model: options.Model = "m-flow",
-    recipe: options.Recipe = None,
-    condition: options.Condition = "",
-    epochs: options.Epochs = None,
-    batch_size: options.BatchSize = None,
-    learning_rate: options.LearningRate = 1e-3,
-    validation_fraction: options.ValidationFraction = 0.1,
-    settings: options.Settings = "",
-    recipe_settings: options.RecipeSettings = "",
-    drop_constant: options.DropConstant = False,
-    seed: options.Seed = 0,
-    precision: options.Precision = None,
-    stream: options.Stream = None,
+    *,
     distributed: Annotated[
         bool,
         typer.Option(
@@ -68,6 +57,7 @@ def fit(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace the run that is in the folder.")
     ] = False,
+    **asked: Any,
 ) -> None:
     """Train a flow on a table and write a run folder.
 
@@ -88,17 +78,19 @@ def fit(
     out = out or Path("runs") / Path(str(data)).stem
     if not distributed and (coordinator, processes, process) != (None, None, None):
         raise ValueError("Expected --distributed with --coordinator, --processes and --process.")
-    system(model)
+    system(asked["model"])
     import jax
 
     from mflows import runs
 
     count = join(coordinator, processes, process) if distributed else 1
-    use(precision)
-    asked = options.config(context.params)
+    use(asked["precision"])
+    config = options.config(context.params)
     if resume and (out / "config.json").is_file():
-        asked = _completed(context, runs.read_config(out)[0], asked)
-        use(asked.precision)
+        stored = runs.read_config(out)[0]
+        given = set(options.on_the_command_line(context)) & set(stored.as_dict())
+        config = replace(stored, **{name: getattr(config, name) for name in given})
+        use(config.precision)
     elif data is None:
         raise ValueError(f"There is no run in {out} to go on with. Give the table to fit.")
     again = shlex.join(_again(context, out, distributed))
@@ -106,7 +98,7 @@ def fit(
         with together(count, again):
             run = runs.train(
                 out,
-                asked,
+                config,
                 overwrite=overwrite,
                 resume=resume,
                 progress=sys.stderr.isatty(),
@@ -128,17 +120,6 @@ def _again(context: typer.Context, out: Path, distributed: bool) -> list[str]:
         if (value := context.params[name]) is not None:
             command += [f"--{name}", str(value)]
     return command
-
-
-def _completed(context: typer.Context, stored, asked):
-    """The stored config with the options that were given on the command line."""
-    given = {
-        name: getattr(asked, name)
-        for name in stored.as_dict()
-        if (source := context.get_parameter_source(name)) is not None
-        and source.name == "COMMANDLINE"
-    }
-    return replace(stored, **given)
 
 
 def _say(run) -> None:

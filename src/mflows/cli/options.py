@@ -1,5 +1,6 @@
 """Options and arguments that several commands share, and how their values are read."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -29,71 +30,88 @@ def _each(heading: str, words: Callable[[System], str]) -> str:
     return "\n\n".join([heading, *(f"- {row.name}: {words(row)}" for row in SYSTEMS.values())])
 
 
-# What a run is asked to do, by the names of the fields of its config.
 LatentDim = Annotated[
     int | None,
     typer.Option("--latent-dim", "-d", help="Dimension n of the manifold.", show_default=False),
 ]
-Model = Annotated[str, typer.Option(help=_each("The system:", lambda row: row.summary))]
-Recipe = Annotated[
-    str | None,
-    typer.Option(
-        help=_each("How to train, the default first:", lambda row: ", ".join(row.recipes)),
-        show_default=False,
-    ),
-]
-Condition = Annotated[
-    str, typer.Option(metavar="A,B", help="Columns that are the condition, not data.")
-]
-Epochs = Annotated[
-    int | None,
-    typer.Option(
-        help="Passes over the data, shared by the phases. [default: 50, more for small data, "
-        "fewer for large]"
-    ),
-]
-BatchSize = Annotated[
-    int | None,
-    typer.Option(help="Points per step. [default: 100; with optimal transport 1000]"),
-]
-LearningRate = Annotated[
-    float, typer.Option(help="Learning rate; each phase of the recipe scales it.")
-]
-ValidationFraction = Annotated[
-    float, typer.Option(help="Part of the rows held out to choose the best epoch.")
-]
-Settings = Annotated[
-    str,
-    typer.Option(
-        "--set",
-        metavar="NAME=VALUE,...",
-        help="Settings of the model, such as width=128,chart_layers=8 or manifold=sphere.",
-    ),
-]
-RecipeSettings = Annotated[
-    str,
-    typer.Option(
-        "--recipe-set",
-        metavar="NAME=VALUE,...",
-        help="Settings of the recipe, such as patience=10 or weight=1e4.",
-    ),
-]
-DropConstant = Annotated[
-    bool, typer.Option("--drop-constant", help="Leave out columns with one value only.")
-]
-Seed = Annotated[int, typer.Option(help="Seed of everything random.")]
-Precision = Annotated[
-    str | None,
-    typer.Option(help="float32 or float64. [default: JAX's own, float32]"),
-]
-Stream = Annotated[
-    bool | None,
-    typer.Option(
-        "--stream/--in-memory",
-        help="Leave the data in their file and read them block by block, or load them whole. "
-        "[default: .npy, .h5 and .parquet files from 1 GiB on are streamed]",
-    ),
-]
+
+
+def _asked(
+    *,
+    model: Annotated[
+        str, typer.Option(help=_each("The system:", lambda row: row.summary))
+    ] = "m-flow",
+    recipe: Annotated[
+        str | None,
+        typer.Option(
+            help=_each("How to train, the default first:", lambda row: ", ".join(row.recipes)),
+            show_default=False,
+        ),
+    ] = None,
+    condition: Annotated[
+        str, typer.Option(metavar="A,B", help="Columns that are the condition, not data.")
+    ] = "",
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            help="Passes over the data, shared by the phases. [default: 50, more for small data, "
+            "fewer for large]"
+        ),
+    ] = None,
+    batch_size: Annotated[
+        int | None,
+        typer.Option(help="Points per step. [default: 100; with optimal transport 1000]"),
+    ] = None,
+    learning_rate: Annotated[
+        float, typer.Option(help="Learning rate; each phase of the recipe scales it.")
+    ] = 1e-3,
+    validation_fraction: Annotated[
+        float, typer.Option(help="Part of the rows held out to choose the best epoch.")
+    ] = 0.1,
+    settings: Annotated[
+        str,
+        typer.Option(
+            "--set",
+            metavar="NAME=VALUE,...",
+            help="Settings of the model, such as width=128,chart_layers=8 or manifold=sphere.",
+        ),
+    ] = "",
+    recipe_settings: Annotated[
+        str,
+        typer.Option(
+            "--recipe-set",
+            metavar="NAME=VALUE,...",
+            help="Settings of the recipe, such as patience=10 or weight=1e4.",
+        ),
+    ] = "",
+    drop_constant: Annotated[
+        bool, typer.Option("--drop-constant", help="Leave out columns with one value only.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    precision: Annotated[
+        str | None,
+        typer.Option(help="float32 or float64. [default: JAX's own, float32]"),
+    ] = None,
+    stream: Annotated[
+        bool | None,
+        typer.Option(
+            "--stream/--in-memory",
+            help="Leave the data in their file and read them block by block, or load them whole. "
+            "[default: .npy, .h5 and .parquet files from 1 GiB on are streamed]",
+        ),
+    ] = None,
+) -> None:
+    """What a run is asked to do, by the names of the fields of its config."""
+
+
+def asks_for_a_run(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of `_asked` for its ``**asked``, before its keyword-only ones."""
+    *own, _ = inspect.signature(command).parameters.values()
+    options = inspect.signature(_asked).parameters.values()
+    parameters = sorted([*options, *own], key=lambda parameter: parameter.kind)
+    command.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    command.__annotations__ |= _asked.__annotations__
+    return command
 
 
 def config(given: Mapping[str, Any]):
@@ -108,6 +126,12 @@ def config(given: Mapping[str, Any]):
         "recipe_settings": _literals(given["recipe_settings"], "--recipe-set"),
     }
     return runs.Config.from_dict({**given, **read})
+
+
+def on_the_command_line(context: typer.Context) -> list[str]:
+    """Names of the parameters that were given to a command."""
+    sources = {name: context.get_parameter_source(name) for name in context.params}
+    return [name for name, source in sources.items() if source and source.name == "COMMANDLINE"]
 
 
 def _literals(given: str, option: str) -> dict[str, Any]:

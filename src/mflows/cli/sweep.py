@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,6 +14,7 @@ from mflows.cli.jax_setup import use
 _SHOWN = 5
 
 
+@options.asks_for_a_run
 def sweep(
     context: typer.Context,
     data: Annotated[
@@ -61,19 +62,7 @@ def sweep(
             "other an SQLite file; or a URL. [default: optuna.db in the sweep folder]",
         ),
     ] = None,
-    model: options.Model = "m-flow",
-    recipe: options.Recipe = None,
-    condition: options.Condition = "",
-    epochs: options.Epochs = None,
-    batch_size: options.BatchSize = None,
-    learning_rate: options.LearningRate = 1e-3,
-    validation_fraction: options.ValidationFraction = 0.1,
-    settings: options.Settings = "",
-    recipe_settings: options.RecipeSettings = "",
-    drop_constant: options.DropConstant = False,
-    seed: options.Seed = 0,
-    precision: options.Precision = None,
-    stream: options.Stream = None,
+    **asked: Any,
 ) -> None:
     """Train many flows on a table and find the settings of the best one.
 
@@ -92,7 +81,7 @@ def sweep(
         raise typer.BadParameter("Missing the table to fit; or give --out to go on with a sweep.")
     out = out or Path("sweeps") / Path(str(data)).stem
     if data is not None:
-        use(precision)
+        use(asked["precision"])
         from mflows import sweeps
 
         config = options.config(context.params)
@@ -116,9 +105,8 @@ def sweep(
 
 def _only(context: typer.Context, *names: str) -> None:
     """Refuse options that a sweep which is there already has settled."""
-    for name in context.params:
-        source = context.get_parameter_source(name)
-        if name not in names and source is not None and source.name == "COMMANDLINE":
+    for name in options.on_the_command_line(context):
+        if name not in names:
             raise typer.BadParameter(
                 f"Expected --out and --trials only, to go on with a sweep; got {name!r} too. Give "
                 "the table to start another."
