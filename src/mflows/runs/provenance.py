@@ -84,23 +84,14 @@ def commit() -> str | None:
 
     ``None`` if the package does not lie in a repository that tracks it.
     """
-    source = Path(__file__).parent
     try:
-        subprocess.run(
-            ["git", "ls-files", "--error-unmatch", Path(__file__).name],
-            cwd=source,
-            check=True,
-            capture_output=True,
-            timeout=10,
-        )
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"],
-            cwd=source,
-            check=True,
-            capture_output=True,
-            timeout=10,
-            text=True,
-        )
+        _git("ls-files", "--error-unmatch", Path(__file__).name)
+        return _git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*") or None
     except (OSError, subprocess.SubprocessError):
         return None
-    return described.stdout.strip() or None
+
+
+def _git(*arguments: str) -> str:
+    """What git says of the folder of this file."""
+    options: dict[str, Any] = {"check": True, "capture_output": True, "timeout": 10, "text": True}
+    return subprocess.run(["git", *arguments], cwd=Path(__file__).parent, **options).stdout.strip()

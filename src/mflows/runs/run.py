@@ -11,6 +11,7 @@ Identity is the folder's content: a run can be moved and renamed.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,16 @@ import jax
 import numpy as np
 
 from mflows import data as tables
-from mflows.data import Data, DataError, Split
+from mflows.data import Data, DataError, Split, write_atomically
 from mflows.flow import Flow, Score
 from mflows.runs.config import Config
 from mflows.runs.source import Source, digest, open_data
 from mflows.saving import LoadError
 from mflows.saving import load as load_flow
+from mflows.version import __version__
 
 FORMAT = 1
+"""Of the files that describe runs and sweeps."""
 
 
 @dataclass(frozen=True)
@@ -115,16 +118,15 @@ def open_run(folder: str | Path) -> Run:
             f"The training of {folder} has not ended. Go on with: "
             f"mflows fit --resume --out {folder}"
         )
-    history = folder / "history.jsonl"
-    rows = history.read_text().splitlines() if history.is_file() else []
-    return Run(
-        folder,
-        config,
-        source,
-        load_flow(folder),
-        [json.loads(row) for row in rows],
-        _json(folder / "provenance.json"),
-    )
+    provenance = _json(folder / "provenance.json", "run")
+    return Run(folder, config, source, load_flow(folder), read_history(folder), provenance)
+
+
+def read_history(folder: Path) -> list[dict[str, Any]]:
+    """The rows of ``history.jsonl``, without one that an interruption left incomplete."""
+    path = folder / "history.jsonl"
+    rows = path.read_text().splitlines() if path.is_file() else []
+    return [json.loads(row) for row in rows if row.endswith("}")]
 
 
 def read_config(folder: Path) -> tuple[Config, Source]:
@@ -139,23 +141,39 @@ def read_config(folder: Path) -> tuple[Config, Source]:
             f"Expected a run folder, as `mflows fit` writes it; {folder} "
             f"{'has no config.json' if folder.is_dir() else 'does not exist'}."
         )
-    values = _json(path)
-    if values.get("format") != FORMAT:
-        raise LoadError(
-            f"{path} has format {values.get('format')}, written by mflows {values.get('mflows')}; "
-            f"this version reads format {FORMAT}. Upgrade mflows."
-        )
+    values = read_described(path, "run")
     try:
         return Config.from_dict(values), Source.from_dict(values["source"])
     except (KeyError, TypeError, ValueError) as error:
         raise LoadError(f"{path} is not the config of a run: {error!r}.") from error
 
 
-def _json(path: Path) -> dict[str, Any]:
+def read_described(path: Path, what: str) -> dict[str, Any]:
+    """The values of the file that describes a ``what``: a run or a sweep.
+
+    Raises:
+        LoadError: If it is damaged or of a newer format.
+    """
+    values = _json(path, what)
+    if values.get("format") != FORMAT:
+        raise LoadError(
+            f"{path} has format {values.get('format')}, written by mflows {values.get('mflows')}; "
+            f"this version reads format {FORMAT}. Upgrade mflows."
+        )
+    return values
+
+
+def write_described(path: Path, values: Mapping[str, Any]) -> None:
+    """Write the file that `read_described` reads."""
+    values = {"format": FORMAT, "mflows": __version__, **values}
+    write_atomically(path, json.dumps(values, indent=2).encode())
+
+
+def _json(path: Path, what: str) -> dict[str, Any]:
     try:
         values = json.loads(path.read_text())
     except (OSError, ValueError) as error:
         raise LoadError(f"{path} cannot be read: {error}. Restore it.") from error
     if not isinstance(values, dict):
-        raise LoadError(f"{path} is not a file of a run. Restore it.")
+        raise LoadError(f"{path} is not a file of a {what}. Restore it.")
     return values

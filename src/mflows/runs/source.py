@@ -61,6 +61,35 @@ def open_data(config: Config) -> Data:
     return take(config.data, condition=config.condition, drop_constant=config.drop_constant)
 
 
+def check_same(
+    what: str,
+    folder: Path,
+    before: tuple[Source, Mapping[str, Any]],
+    now: tuple[Source, Mapping[str, Any]],
+) -> None:
+    """Raise ``ValueError`` unless a run or sweep goes on with the same settings and data.
+
+    Args:
+        what: ``run`` or ``sweep``, for the message.
+        folder: Where it lies.
+        before: Its data and its settings by name; ``data`` is the path, which may differ.
+        now: Those that are asked for.
+    """
+    (old_source, old), (new_source, new) = before, now
+    if old_source.sha256 != new_source.sha256:
+        raise ValueError(
+            f"{new['data']} is not the file that {folder} was started with: its content has "
+            f"changed. Start a new {what}."
+        )
+    for name in dict.fromkeys((*old, *new)):
+        if name != "data" and old.get(name) != new.get(name):
+            raise ValueError(
+                f"The {what} in {folder} was started with {name} {old.get(name)!r}; got "
+                f"{new.get(name)!r}. To go on with it, leave its settings as they are; otherwise "
+                f"start a new {what}."
+            )
+
+
 def digest(path: str | Path) -> str:
     """SHA-256 of a file's content."""
     with Path(path).open("rb") as file:

@@ -3,7 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,11 @@ from mflows.data import write_atomically
 from mflows.flow import Flow
 from mflows.runs.config import Config
 from mflows.runs.provenance import Clock, describe, now
-from mflows.runs.run import FORMAT, Run, open_run, read_config
-from mflows.runs.source import Source, read
+from mflows.runs.run import Run, open_run, read_config, read_history, write_described
+from mflows.runs.source import Source, check_same, read
 from mflows.saving import save
 from mflows.training import TrainingDiverged, fit
 from mflows.training.devices import leads
-from mflows.version import __version__
 
 WRITTEN = (
     "config.json",
@@ -83,7 +82,7 @@ def train(
         _start(folder, config, source, overwrite=overwrite)
     if writes:
         _write(folder / "provenance.json", provenance)
-    clock = Clock(_seconds_before(folder))
+    clock = Clock(sum(row["seconds"] for row in read_history(folder)))
     try:
         fitted = fit(
             key,
@@ -113,8 +112,7 @@ def _start(folder: Path, config: Config, source: Source, *, overwrite: bool) -> 
     if overwrite:
         _remove(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    described = {"format": FORMAT, "mflows": __version__, **config.as_dict()}
-    _write(folder / "config.json", {**described, "source": source.as_dict()})
+    write_described(folder / "config.json", {**config.as_dict(), "source": source.as_dict()})
 
 
 def _resumed(folder: Path, new: dict[str, Any]) -> dict[str, Any]:
@@ -151,28 +149,10 @@ def _check_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
 def _check_same(folder: Path, config: Config, source: Source) -> None:
     """Raise unless the run in ``folder`` was asked to do the same on the same data."""
     before, data = read_config(folder)
-    if data.sha256 != source.sha256:
-        raise ValueError(
-            f"{config.data} is not the file that {folder} was started with: its content has "
-            "changed. Start a new run."
-        )
     old, new = before.as_dict(), config.as_dict()
     for name in ("precision", "stream"):  # earlier versions did not keep them
         old[name] = new[name] if old[name] is None else old[name]
-    changed = [f.name for f in fields(Config) if f.name != "data" and old[f.name] != new[f.name]]
-    if changed:
-        name = changed[0]
-        raise ValueError(
-            f"The run in {folder} was started with {name} {old[name]!r}; got {new[name]!r}. To go "
-            "on with it, leave its settings as they are; otherwise start a new run."
-        )
-
-
-def _seconds_before(folder: Path) -> float:
-    """Training time of earlier, interrupted parts of the run."""
-    history = folder / "history.jsonl"
-    rows = history.read_text().splitlines() if history.is_file() else []
-    return sum(json.loads(row)["seconds"] for row in rows if row.endswith("}"))
+    check_same("run", folder, (data, old), (source, new))
 
 
 def _remove(folder: Path) -> None:

@@ -4,7 +4,6 @@ A trial whose worker died fails in Optuna, which counts a new one in its place. 
 the number of its first beginning, which its run folder carries too.
 """
 
-import json
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +14,13 @@ import optuna
 from optuna.samplers import TPESampler
 from optuna.trial import FrozenTrial, TrialState
 
-from mflows.data import write_atomically
 from mflows.runs import Config
+from mflows.runs.run import read_described, write_described
+from mflows.runs.source import Source, check_same
 from mflows.saving import LoadError
 from mflows.sweeps.plan import Plan, Ready, written
 from mflows.sweeps.storage import LOCK, Heartbeat, is_dead, locked, open_study
-from mflows.version import __version__
 
-FORMAT = 1
 RETRIES = 3
 """How often a trial is begun again after its worker died: it may be the trial that kills it."""
 
@@ -199,8 +197,8 @@ def run_folder(folder: Path, number: int) -> Path:
     return folder / "trials" / f"{number:04d}"
 
 
-def _read(folder: Path) -> tuple[Plan, dict[str, Any], str]:
-    """The plan, the source of the data as plain values, and the name of Optuna's study.
+def _read(folder: Path) -> tuple[Plan, Source, str]:
+    """The plan, the source of the data, and the name of Optuna's study.
 
     Raises:
         LoadError: If there is no sweep, or its ``sweep.json`` is damaged or of a newer format.
@@ -208,21 +206,15 @@ def _read(folder: Path) -> tuple[Plan, dict[str, Any], str]:
     path = folder / "sweep.json"
     if not path.is_file():
         raise LoadError(f"Expected a sweep, as `mflows sweep` writes it, in {folder}; got none.")
+    values = read_described(path, "sweep")
     try:
-        values = json.loads(path.read_text())
-        if values["format"] != FORMAT:
-            raise LoadError(
-                f"{path} has format {values['format']}, written by mflows {values['mflows']}; "
-                f"this version reads format {FORMAT}. Upgrade mflows."
-            )
-        return Plan.from_dict(values), values["source"], values["study"]
-    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        return Plan.from_dict(values), Source.from_dict(values["source"]), values["study"]
+    except (KeyError, TypeError) as error:
         raise LoadError(f"{path} is not a file of a sweep: {error!r}. Restore it.") from error
 
 
 def _settle(folder: Path, ready: Ready) -> str:
     """Write ``sweep.json``, or check it; returns the name of Optuna's study."""
-    source = json.loads(json.dumps(ready.source.as_dict()))
     if not (folder / "sweep.json").is_file():
         others = [path.name for path in folder.iterdir() if path.name != LOCK]
         if others:
@@ -230,24 +222,11 @@ def _settle(folder: Path, ready: Ready) -> str:
                 f"{folder} holds other files and is no sweep. Give the sweep a folder of its own."
             )
         name = f"{folder.resolve().name}-{uuid.uuid4().hex[:8]}"
-        values = {"format": FORMAT, "mflows": __version__, "study": name}
-        values |= {**ready.plan.as_dict(), "source": source}
-        write_atomically(folder / "sweep.json", json.dumps(values, indent=2).encode())
+        values = {"study": name, **ready.plan.as_dict(), "source": ready.source.as_dict()}
+        write_described(folder / "sweep.json", values)
         return name
-    before, data, name = _read(folder)
-    if data["sha256"] != source["sha256"]:
-        raise ValueError(
-            f"{ready.plan.config.data} is not the file that {folder} was started with: its content "
-            "has changed. Start a new sweep."
-        )
-    old, new = _flat(before), _flat(ready.plan)
-    for key in dict.fromkeys((*old, *new)):
-        if key != "data" and old.get(key) != new.get(key):
-            raise ValueError(
-                f"The sweep in {folder} was started with {key} {old.get(key)!r}; got "
-                f"{new.get(key)!r}. To go on with it, leave its settings as they are; otherwise "
-                "start a new sweep."
-            )
+    before, source, name = _read(folder)
+    check_same("sweep", folder, (source, _flat(before)), (ready.source, _flat(ready.plan)))
     return name
 
 
