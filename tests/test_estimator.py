@@ -187,7 +187,7 @@ def test_epochs(fitted, monkeypatch, epochs, used):
     asked = []
 
     def fit(key, flow, data, phases, **_):
-        asked.append(max(phase.epochs for phase in phases))
+        asked.append(phases[-1].epochs)
         return Fitted(flow, [])
 
     monkeypatch.setattr(estimator, "fit", fit)

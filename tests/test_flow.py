@@ -391,7 +391,7 @@ def test_nearest_to_a_linear_chart_is_the_orthogonal_projection():
 def test_nearest_falls_back_to_the_projection_when_the_search_fails(found, monkeypatch):
     flow = unwrap(linear_flow())
     monkeypatch.setattr(
-        "mflows.flow.optx.least_squares",
+        "mflows.charts.autoencoder.optx.least_squares",
         lambda function, solver, start, **_: SimpleNamespace(value=start + found),
     )
     x = jnp.array([0.3, 0.1, -0.4, 2.0])

@@ -271,7 +271,7 @@ def test_resuming_wants_the_same_settings_and_data(trained, table, tmp_path):
 
 def test_the_last_good_flow_of_a_diverged_run_is_saved(trained, table, tmp_path, monkeypatch):
     def fit(key, flow, data, phases, **_):
-        raise TrainingDiverged(phases[0], 3, float("nan"), trained.flow, [])
+        raise TrainingDiverged(phases[-1], 3, float("nan"), trained.flow, [])
 
     monkeypatch.setattr(import_module("mflows.runs.training"), "fit", fit)
     folder = tmp_path / "run"

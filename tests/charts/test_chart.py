@@ -66,9 +66,12 @@ def test_padding_wants_fewer_dimensions_than_features(latent_dim):
         Pad(latent_dim, 3)
 
 
-def test_a_chart_wants_a_bijection_of_vectors():
-    with pytest.raises(ValueError, match=r"Expected a bijection of shape \(D,\); got \(\)\."):
-        BijectionChart(spline())
+def test_a_bijection_of_any_shape_is_a_chart_of_as_many_coordinates():
+    chart = BijectionChart(spline())
+    assert (chart.shape, chart.latent_dim) == ((), 1)
+    x = chart.decode(jnp.array([0.3]))
+    assert x.shape == ()
+    np.testing.assert_allclose(chart.encode(x), [0.3], rtol=1e-6)
 
 
 def test_then_wants_the_chart_s_shape():

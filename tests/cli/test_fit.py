@@ -94,13 +94,13 @@ def test_an_interrupt_says_how_to_go_on(command, table, tmp_path, monkeypatch):
 def test_divergence_is_one_line_and_status_1(command, table, tmp_path, monkeypatch):
     def diverges(folder, config, **_):
         flow, phases, _ = config.resolved(54).setup(runs.source.read(config)[0])
-        raise TrainingDiverged(phases[0], 3, float("nan"), flow, [])
+        raise TrainingDiverged(phases[-1], 3, float("nan"), flow, [])
 
     monkeypatch.setattr(runs, "train", diverges)
     result = command("fit", table, "--out", tmp_path / "run", *tiny.options())
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
-    assert "diverged in phase 'manifold', epoch 3" in result.stderr
+    assert "diverged in phase 'density', epoch 3" in result.stderr
 
 
 def test_a_defect_of_ours_keeps_its_traceback(command, table, tmp_path, monkeypatch):
