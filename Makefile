@@ -1,6 +1,6 @@
 # make demo   install what is needed and run the main experiment
 # make test   the same environment plus the developer tools, all checks and tests
-# make quick  what a contributor runs before every commit: two minutes
+# make quick  what a contributor runs before every commit: checks, and the tests that compile little
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin

@@ -46,6 +46,45 @@ def few_memory_maps():
         jax.clear_caches()
 
 
+SLOW = {
+    "test_adversarial.py",
+    "test_browser.py",
+    "test_devices.py",
+    "test_distributed.py",
+    "test_docs.py",
+    "test_estimates.py",
+    "test_estimator.py",
+    "test_experiments.py",
+    "test_flow.py",
+    "test_images.py",
+    "test_invariants.py",
+    "test_joint_recipes.py",
+    "test_nuts.py",
+    "test_polynomial_surface.py",
+    "test_precision.py",
+    "test_properties.py",
+    "test_recipes.py",
+    "test_resume.py",
+    "test_runs.py",
+    "test_saved_runs.py",
+    "test_spheres.py",
+    "test_streamed_runs.py",
+    "test_sweep.py",
+    "test_systems.py",
+    "test_transport.py",
+    "test_use.py",
+    "test_worker.py",
+}
+"""Files that compile or train for most of their time; `make quick` leaves them out."""
+
+
+def pytest_collection_modifyitems(items):
+    """Mark the tests of slow files."""
+    for item in items:
+        if item.path.name in SLOW:
+            item.add_marker("slow")
+
+
 def pytest_collection_finish():
     """Collect garbage less often: tracing makes many objects, and few of them are garbage."""
     gc.freeze()
