@@ -158,7 +158,8 @@ class Experiment:
             overwrite: Train again what has been trained before.
 
         Raises:
-            ValueError: If models or seeds make no sense to the experiment.
+            ValueError: If models or seeds make no sense to the experiment, or the folder holds rows
+                of its other version.
         """
         axes = self._axes(models, quick=quick)
         count = self.seeds if seeds is None else seeds
@@ -170,8 +171,12 @@ class Experiment:
         path = out / "results.json"
         rows: list[Row] = []
         if path.is_file() and not overwrite:
-            before = json.loads(path.read_text())
-            rows = [row for row in before if row.get("quick", False) == quick]
+            rows = json.loads(path.read_text())
+            if any(row.get("quick", False) != quick for row in rows):
+                raise ValueError(
+                    f"{path} holds rows of the {'full' if quick else 'short'} version, with which "
+                    "these cannot stand. Give another --out, or replace them with --overwrite."
+                )
         asked = [
             Job(out, dict(zip(axes, values[::-1], strict=True)), seed, quick, overwrite, jobs == 1)
             for seed in range(count)
