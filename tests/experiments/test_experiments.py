@@ -228,5 +228,11 @@ def test_rows_of_the_short_version_are_not_results(tmp_path):
     assert row == {"model": "af", "noise": "0", "seed": 0, "error": 0.5, "status": "finished"} | {
         "quick": True
     }
-    short(tmp_path, ("af",))
-    assert not any("quick" in row for row in json.loads((tmp_path / "results.json").read_text()))
+    with pytest.raises(ValueError, match="holds rows of the short version"):
+        short(tmp_path, ("af",))
+    short(tmp_path, ("af",), overwrite=True)
+    full = (tmp_path / "results.json").read_text()
+    assert "quick" not in full
+    with pytest.raises(ValueError, match=r"holds rows of the full version.*Give another --out"):
+        short(tmp_path, ("af",), quick=True)
+    assert (tmp_path / "results.json").read_text() == full
