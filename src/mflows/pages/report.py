@@ -49,7 +49,7 @@ def content(run: Run, *, data: str | Path | None = None) -> Content:
     learned = not flow.is_ambient
     shown = test[:COLUMNS]
     projected = flow.project(shown.x, shown.condition) if learned and not tabular else None
-    scores = [run.score(part) if _tractable(run) else None for part in (train, test)]
+    scores = [run.score(part) if flow.has_density else None for part in (train, test)]
     seen, unseen = map(partial(_points, run), (train, test), scores)
     conditioning = _conditioning(scores[1])
     samples = flow.sample(
@@ -72,12 +72,8 @@ def content(run: Run, *, data: str | Path | None = None) -> Content:
         projections=None if projected is None else np.asarray(projected),
         latent=np.asarray(flow.encode(test.x, test.condition)) if learned else None,
         names=run.source.names if tabular else (),
-        views=list(_views(run, test)) if learned and _tractable(run) else (),
+        views=list(_views(run, test)) if learned and flow.has_density else (),
     )
-
-
-def _tractable(run: Run) -> bool:
-    return run.flow.has_density
 
 
 def _points(run: Run, data: Data, score: Score | None) -> Points:

@@ -88,11 +88,9 @@ def flat_or_rolled(
     """
     placed = place_chart(keys[0], flow, batch)
     copy = unrolled_copy(placed, batch)
-    return (
-        (0, placed)
-        if copy is None
-        else (1, _unroll(keys[1], placed, copy, candidates or CANDIDATES))
-    )
+    if copy is None:
+        return 0, placed
+    return 1, _unroll(keys[1], placed, copy, candidates or CANDIDATES)
 
 
 def unroll(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
