@@ -12,13 +12,13 @@ demo: $(VENV)/installed
 	$(BIN)/mflows experiment polynomial-surface --models m-flow,af --jobs 2 --out runs/demo --overwrite
 
 test: check
-	$(BIN)/pytest -n 2 --dist loadgroup
+	$(BIN)/pytest -n 2 --dist loadfile
 
 quick: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadgroup -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 package: $(VENV)/installed-dev
 	.ci/package $(BIN)/python

@@ -14,8 +14,6 @@ from mflows.charts import Unavailable
 from mflows.training import recipes
 from mflows.training.fit import Fitted
 
-pytestmark = pytest.mark.xdist_group("estimator")
-
 SMALL = {
     "epochs": 2,
     "chart_layers": 1,

@@ -21,8 +21,6 @@ from mflows.experiments.driver import trained as experiment_run
 from mflows.saving import LoadError
 from mflows.training import TrainingDiverged
 
-pytestmark = pytest.mark.xdist_group("runs")
-
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory):

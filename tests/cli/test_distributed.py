@@ -14,7 +14,6 @@ from tests import tiny
 
 from mflows.training.checkpoint import checkpoint_path
 
-pytestmark = pytest.mark.xdist_group("distributed")
 PATIENCE = 240
 OPTIONS = tiny.options("--precision", "float64", "--epochs", "100")  # time enough to be killed
 

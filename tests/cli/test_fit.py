@@ -3,14 +3,11 @@ import json
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-import pytest
 from tests import tiny
 
 from mflows import runs, simulators
 from mflows.systems import SYSTEMS
 from mflows.training import TrainingDiverged
-
-pytestmark = pytest.mark.xdist_group("cli")
 
 
 def test_fit_says_how_good_it_is_and_what_comes_next(fitted, table):
