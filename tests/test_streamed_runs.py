@@ -13,7 +13,6 @@ from mflows.pages.report import content as content_of
 from mflows.training import rows
 
 config_module = importlib.import_module("mflows.runs.config")
-pytestmark = pytest.mark.xdist_group("streamed")
 ROWS = 600
 
 

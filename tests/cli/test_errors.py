@@ -9,8 +9,6 @@ from tests import tiny
 
 from mflows.cli.options import literal, names, pairs
 
-pytestmark = pytest.mark.xdist_group("cli")
-
 FIT = {
     "missing file": ("{here}/gone.csv", "-d", "1", "does not exist"),
     "unknown suffix": ("{here}/table.xls", "-d", "1", "ends in .npy"),

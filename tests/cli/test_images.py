@@ -9,7 +9,6 @@ from tests import tiny
 from mflows import runs
 from mflows.data import load, save_array
 
-pytestmark = pytest.mark.xdist_group("images")
 SHAPE = (3, 2, 1)
 OPTIONS = ("--model", "pae", "-d", 1, "--epochs", 4, "--set", "width=4,blocks=1,latent_layers=1")
 

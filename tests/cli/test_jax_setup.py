@@ -14,8 +14,6 @@ from tests import tiny
 from mflows.cli.jax_setup import keep_compiled
 from mflows.data import load
 
-pytestmark = pytest.mark.xdist_group("cli")
-
 DRAWN = ("-m", "mflows.cli", "data", "polynomial-surface", "--events", "3")
 IMPORTED = ("-c", "import jax, mflows; assert jax.config.jax_compilation_cache_dir is None")
 

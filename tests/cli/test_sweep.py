@@ -10,8 +10,6 @@ from mflows.cli.sweep import fit_command
 from mflows.sweeps import Choice, Range
 from mflows.training import TrainingDiverged
 
-pytestmark = pytest.mark.xdist_group("sweeps")
-
 AF = ("--model", "af", "--set", "layers=1,bins=3,width=4", "--epochs", "12", "--batch-size", "20")
 PATIENCE = ("--search", "recipe-set.patience=20|30")
 

@@ -21,8 +21,6 @@ from mflows.sweeps import Choice, Plan, Range, objectives, open_sweep, read_plan
 from mflows.sweeps.storage import STALE, Heartbeat, is_dead
 from mflows.sweeps.study import RETRIES, state_of
 
-pytestmark = pytest.mark.xdist_group("sweeps")
-
 SETTINGS = {"layers": 1, "bins": 3, "width": 4}
 EPOCHS = 12
 PATIENCE = {"recipe-set.patience": Choice((20, 30))}  # two programs to compile
