@@ -67,7 +67,7 @@ def simulated(tmp_path_factory):
     """What a process with eight CPU devices finds."""
     root = Path(__file__).resolve().parents[2]
     environment = os.environ | {
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=8",
+        "JAX_NUM_CPU_DEVICES": "8",
         "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]),
     }
     path = tmp_path_factory.mktemp("data") / "t.npy"

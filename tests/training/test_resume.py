@@ -189,6 +189,14 @@ def test_a_checkpoint_of_another_flow_is_refused(killed, tmp_path):
         run(tmp_path, resume=True, flow=other)
 
 
+def test_a_checkpoint_of_a_flow_built_by_somebody_else_is_refused(killed, tmp_path):
+    killed(tmp_path, 2)
+    change = {"built": json.dumps(["theirs", "{}"])}
+    _rewrite(checkpoint_path(tmp_path), lambda metadata: {**metadata, **change})
+    with pytest.raises(LoadError, match=r"got one built by 'theirs': it belongs to another flow"):
+        run(tmp_path, resume=True)
+
+
 def test_a_checkpoint_of_a_longer_recipe_is_refused(killed, tmp_path):
     killed(tmp_path, 4)
     with pytest.raises(LoadError, match="belongs to another recipe"):

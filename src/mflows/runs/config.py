@@ -181,12 +181,15 @@ class Config:
                 f"Expected no latent dimension for the model {self.model!r}, whose density is on "
                 f"{where}; got {self.latent_dim}. Did you mean --model m-flow?"
             )
-        if self.recipe == "scandal" and not data.scored:
+        phases = self.phases()
+        each = (phase for group in phases for phase in getattr(group, "phases", (group,)))
+        scored = any(getattr(phase.objective, "needs_joint_score", False) for phase in each)
+        if scored and not data.scored:
             raise ValueError(
                 "Expected an array joint_score, of the shape of the condition, in the data for the "
-                "recipe 'scandal'; got none. Without it, take 'manifold-then-density'."
+                f"recipe {self.recipe!r}; got none. Without it, take 'manifold-then-density'."
             )
-        return Setup(flow, self.phases(), key)
+        return Setup(flow, phases, key)
 
     def phases(self) -> list[Phase | Alternate | Either]:
         """The phases of a resolved config, without building anything.

@@ -22,7 +22,7 @@ from jaxtyping import PRNGKeyArray
 from mflows.data import Data
 from mflows.flow import Flow
 from mflows.keys import integer_seed
-from mflows.models import rebuild
+from mflows.models import BUILDERS, rebuild
 from mflows.saving import LoadError
 from mflows.training.checkpoint import Position, read_checkpoint, write_checkpoint
 from mflows.training.devices import Devices, leads, sharing
@@ -294,5 +294,10 @@ def _skeleton(
             f"phase {index + 1}: it belongs to another recipe. Remove it to start over."
         )
     if built is not None and built != flow.built:
+        if built[0] not in BUILDERS:
+            raise LoadError(
+                f"Expected a checkpoint of a flow built by {flow.built and flow.built[0]!r}; got "
+                f"one built by {built[0]!r}: it belongs to another flow. Remove it to start over."
+            )
         flow = rebuild(jr.key(0), built)
     return flow, _states(jr.key(0), flow, kinds[index])

@@ -37,7 +37,8 @@ class Phase:
             ``prepare(flow, batch) -> batch``, applied once to all data before the phase;
             ``opponent(key, flow) -> network``, which makes it ``(flow, batch, key, network)``, a
             game: the network maximises; ``validate(flow, batch, key) -> scalar``, by which epochs
-            are judged in place of the objective.
+            are judged in place of the objective. An attribute ``needs_joint_score`` that is true
+            says that the data must have one.
         trains: Which parts of the flow train, of ``"chart"`` and ``"latent"``. All else is frozen
             structurally: the optimiser never sees it.
         epochs: Passes over the training data.

@@ -14,6 +14,7 @@ teaches the dependence on theta from fewer points (Brehmer, Louppe, Pavez & Cran
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -31,6 +32,7 @@ class Scandal:
     """Negative log-likelihood and score error of a bijection, or of chart and density jointly."""
 
     weight: float = WEIGHT
+    needs_joint_score: ClassVar = True
 
     def __call__(self, flow, batch: Batch, key):
         return _loss(unwrap(flow)._log_prob, batch, self.weight)
@@ -45,6 +47,7 @@ class LatentScandal:
     """
 
     weight: float = WEIGHT
+    needs_joint_score: ClassVar = True
 
     def prepare(self, flow, batch: Batch) -> Batch:
         """Replace x by its latent coordinates.
