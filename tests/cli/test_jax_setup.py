@@ -11,7 +11,8 @@ import pytest
 import safetensors.numpy
 from tests import tiny
 
-from mflows.cli.jax_setup import keep_compiled
+from mflows.cli import jax_setup
+from mflows.cli.jax_setup import compile_quickly, keep_compiled
 from mflows.data import load
 
 DRAWN = ("-m", "mflows.cli", "data", "polynomial-surface", "--events", "3")
@@ -52,6 +53,18 @@ def test_without_a_folder_of_its_own_the_cache_is_at_home(monkeypatch):
     keep_compiled()
     assert os.environ["JAX_COMPILATION_CACHE_DIR"] == "/home/someone/.cache/mflows/xla"
     assert os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] == "2"
+
+
+@pytest.mark.parametrize(("jaxlib", "flags"), [("0.10.2", 2), ("0.12.0", 1)])
+def test_short_versions_compile_quickly_with_flags_that_xla_knows(monkeypatch, jaxlib, flags):
+    monkeypatch.setenv("XLA_FLAGS", "--given=1")
+    monkeypatch.setenv("JAX_DISABLE_MOST_OPTIMIZATIONS", "")
+    monkeypatch.delenv("JAX_DISABLE_MOST_OPTIMIZATIONS")
+    monkeypatch.setattr(jax_setup, "version", lambda package: jaxlib)
+    compile_quickly()
+    assert os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] == "1"
+    assert os.environ["XLA_FLAGS"].split()[0] == "--given=1"
+    assert len(os.environ["XLA_FLAGS"].split()) == flags
 
 
 def mflows(*arguments: object) -> subprocess.CompletedProcess:

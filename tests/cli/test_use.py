@@ -169,6 +169,7 @@ def test_simulate_without_parameters(command, tmp_path):
 
 def test_experiment_calls_the_experiment(command, tmp_path, monkeypatch):
     calls = []
+    monkeypatch.setenv("XLA_FLAGS", "")  # the short version sets it
     monkeypatch.setattr(
         experiments, "named", lambda name: lambda *args, **more: calls.append((name, args, more))
     )

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from mflows.cli.jax_setup import compile_quickly
 from mflows.cli.options import names
 from mflows.experiments import names as known
 from mflows.systems import parse
@@ -51,6 +52,8 @@ def experiment(
         given["models"] = names(models)
         if not given["models"]:
             raise typer.BadParameter("Expected at least one model in --models.")
+    if quick:
+        compile_quickly()
     from mflows import experiments
 
     for model in given.get("models", ()):

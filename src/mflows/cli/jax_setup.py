@@ -1,4 +1,4 @@
-"""How commands set JAX up: where compiled programs are kept, and in which precision it computes.
+"""How commands set JAX up: where compiled programs are kept, how well, and the precision.
 
 Compiled programs stay on disk, so that the second time a command compiles nothing that it did
 before. JAX keeps them where its own ``JAX_COMPILATION_CACHE_DIR`` says; where that says nothing,
@@ -9,6 +9,7 @@ The precision is asked for once, in ``fit``, and kept with the run.
 """
 
 import os
+from importlib.metadata import version
 from pathlib import Path
 
 
@@ -20,6 +21,14 @@ def keep_compiled() -> None:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(caches / "mflows" / "xla")
     # The small programs too: a fit has dozens.
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+
+
+def compile_quickly() -> None:
+    """Let XLA compile quickly rather than well, for short versions; before JAX is imported."""
+    os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "1")
+    if version("jaxlib").startswith("0.10."):  # another one may not know the flag, and stop
+        flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false"
+        os.environ["XLA_FLAGS"] = flags.strip()
 
 
 def use(precision: str | None) -> None:

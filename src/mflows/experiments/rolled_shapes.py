@@ -45,7 +45,7 @@ def measure(job: Job) -> Row:
     epochs = 2 if job.quick else recipes.epochs_for(round((1 - VALIDATION) * POINTS))
     phases = recipes.manifold_then_density(epochs)[:-1]
     if job.quick:
-        phases = [replace(phases[0], choose=partial(flat_or_rolled, candidates=1))]
+        phases = [replace(phases[0], choose=partial(flat_or_rolled, candidates=1, steps=60))]
     try:
         fitted = fit(fit_key, flow, x, phases, validation=VALIDATION, progress=False)
         flow, status = fitted.flow, "finished"

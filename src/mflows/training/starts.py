@@ -78,28 +78,36 @@ def place_latent(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
 
 
 def flat_or_rolled(
-    keys: Sequence[PRNGKeyArray], flow: Flow, batch: Batch, *, candidates: int | None = None
+    keys: Sequence[PRNGKeyArray],
+    flow: Flow,
+    batch: Batch,
+    *,
+    candidates: int | None = None,
+    steps: int | None = None,
 ) -> tuple[Literal[0, 1], Flow]:
     """Choose between phases for data that are flat (0) and rolled (1), and start the one chosen.
 
     The chart is placed; of rolled data it is then fitted to an unrolled copy. Rolled are those
     that are a graph over no plane, but a flat sheet by their geodesic distances. At most so many
-    ``candidates`` are tried, by default ``CANDIDATES``.
+    ``candidates`` are tried, by default ``CANDIDATES``, each for so many bold ``steps``, by default
+    ``SHORT``.
     """
     placed = place_chart(keys[0], flow, batch)
     copy = unrolled_copy(placed, batch)
     if copy is None:
         return 0, placed
-    return 1, _unroll(keys[1], placed, copy, candidates or CANDIDATES)
+    return 1, _unroll(keys[1], placed, copy, candidates or CANDIDATES, steps or SHORT)
 
 
 def unroll(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
     """Deepen a placed chart and fit it to an unrolled copy of the data; not if they are flat."""
     copy = unrolled_copy(flow, batch)
-    return flow if copy is None else _unroll(key, flow, copy, CANDIDATES)
+    return flow if copy is None else _unroll(key, flow, copy, CANDIDATES, SHORT)
 
 
-def _unroll(key: PRNGKeyArray, flow: Flow, supervised: Supervised, candidates: int) -> Flow:
+def _unroll(
+    key: PRNGKeyArray, flow: Flow, supervised: Supervised, candidates: int, steps: int
+) -> Flow:
     placement = placement_of(flow.chart)
     assert placement is not None
     z = _standardised(placement, supervised.x)
@@ -108,7 +116,7 @@ def _unroll(key: PRNGKeyArray, flow: Flow, supervised: Supervised, candidates: i
     for attempt in range(candidates):
         weights_key, bold_key, careful_key = jr.split(jr.fold_in(key, attempt), 3)
         trial = _placed(_fresh(weights_key, flow), "chart", placement)
-        trial = _regressed(bold_key, trial, supervised, BOLD, SHORT, decay=False)
+        trial = _regressed(bold_key, trial, supervised, BOLD, steps, decay=False)
         if (error := _largest_error(trial, supervised)) < TORN:
             trial = _regressed(careful_key, trial, supervised, CAREFUL, LONG, decay=True)
             error = _largest_error(trial, supervised)
