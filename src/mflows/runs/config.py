@@ -15,7 +15,8 @@ import jax.random as jr
 from mflows import systems
 from mflows.data import STREAM_FORMATS, Data, check_latent_dim
 from mflows.flow import Flow
-from mflows.training import Alternate, Either, Phase, recipes
+from mflows.training import recipes
+from mflows.training.phases import Group, phases_of
 
 PRECISIONS = ("float32", "float64")
 LARGE = 1 << 30
@@ -26,7 +27,7 @@ class Setup(NamedTuple):
     """All that ``mflows.fit`` wants besides the data."""
 
     flow: Flow
-    phases: list[Phase | Alternate | Either]
+    phases: list[Group]
     key: jax.Array
 
 
@@ -182,16 +183,16 @@ class Config:
                 f"{where}; got {self.latent_dim}. Did you mean --model m-flow?"
             )
         phases = self.phases()
-        each = (phase for group in phases for phase in getattr(group, "phases", (group,)))
-        scored = any(getattr(phase.objective, "needs_joint_score", False) for phase in each)
-        if scored and not data.scored:
+        objectives = [phase.objective for group in phases for phase in phases_of(group)]
+        needed = any(getattr(each, "needs_joint_score", False) for each in objectives)
+        if needed and not data.scored:
             raise ValueError(
                 "Expected an array joint_score, of the shape of the condition, in the data for the "
                 f"recipe {self.recipe!r}; got none. Without it, take 'manifold-then-density'."
             )
         return Setup(flow, phases, key)
 
-    def phases(self) -> list[Phase | Alternate | Either]:
+    def phases(self) -> list[Group]:
         """The phases of a resolved config, without building anything.
 
         Raises:

@@ -30,7 +30,6 @@ from mflows.data import Data
 from mflows.metrics import mmd, reconstruction_error
 from mflows.runs import Run
 from mflows.systems import system
-from mflows.training import Alternate, Either, Phase
 from mflows.training.objectives import (
     Adversarial,
     AnchoredReconstruction,
@@ -39,6 +38,7 @@ from mflows.training.objectives import (
     Reconstruction,
     SinkhornDivergence,
 )
+from mflows.training.phases import Group, phases_of
 
 STARTUP = 5
 """Trials that have to finish before any is pruned."""
@@ -168,16 +168,14 @@ class Comparable:
         return MedianPruner(STARTUP, n_min_trials=STARTUP) if self.epochs else NopPruner()
 
 
-def comparable(
-    objective: str, trials: Sequence[Sequence[Phase | Alternate | Either]]
-) -> Comparable:
+def comparable(objective: str, trials: Sequence[Sequence[Group]]) -> Comparable:
     """What may be compared between trials with these phases, for an objective."""
     losses = OBJECTIVES[objective].losses
     found = [
         {
-            (phase.name, phase.objective, phase.epochs * rounds)
+            (phase.name, phase.objective, phase.epochs * getattr(group, "rounds", 1))
             for group in phases
-            for phase, rounds in _flat(group)
+            for phase in phases_of(group)
             if isinstance(phase.objective, losses)
         }
         for phases in trials
@@ -187,10 +185,3 @@ def comparable(
     if any(each != found[0] for each in found):
         return Comparable({}, "the search changes the loss, or the epochs of its phase")
     return Comparable({name: epochs for name, _, epochs in found[0]})
-
-
-def _flat(group: Phase | Alternate | Either) -> list[tuple[Phase, int]]:
-    """Phases with the number of their rounds."""
-    if isinstance(group, Phase):
-        return [(group, 1)]
-    return [(phase, group.rounds) for phase in group.phases]

@@ -28,7 +28,7 @@ from mflows.training.checkpoint import Position, read_checkpoint, write_checkpoi
 from mflows.training.devices import Devices, leads, sharing
 from mflows.training.epoch import Fixed, Loop, State, initial_state, players, steps_of
 from mflows.training.monitor import Monitor
-from mflows.training.phases import Alternate, Batch, Either, Phase
+from mflows.training.phases import Alternate, Batch, Either, Group, Phase, phases_of
 from mflows.training.rows import Rows, batch_of, rows_of
 
 _EXPLOSION = 1e6
@@ -80,7 +80,7 @@ def fit(
     key: PRNGKeyArray,
     flow: Flow,
     data: Data | np.ndarray,
-    phases: Sequence[Phase | Alternate | Either],
+    phases: Sequence[Group],
     *,
     validation: Data | np.ndarray | float = 0.1,
     folder: str | Path | None = None,
@@ -264,13 +264,10 @@ def _split(key, data, validation) -> tuple[Data, Data | None]:
     return data.split(validation, seed=integer_seed(key))
 
 
-def _as_group(group: Phase | Alternate | Either, points: int) -> Alternate | Either:
+def _as_group(group: Group, points: int) -> Alternate | Either:
     """A group of phases, with batches no larger than the data."""
-    group = Alternate((group,), 1) if isinstance(group, Phase) else group
-    return replace(
-        group,
-        phases=tuple(replace(p, batch_size=min(p.batch_size, points)) for p in group.phases),
-    )
+    phases = tuple(replace(p, batch_size=min(p.batch_size, points)) for p in phases_of(group))
+    return Alternate(phases, 1) if isinstance(group, Phase) else replace(group, phases=phases)
 
 
 def _kinds(group: Alternate | Either) -> list[Alternate]:

@@ -116,3 +116,12 @@ class Either:
         object.__setattr__(self, "phases", tuple(self.phases))
         if not self.phases:
             raise ValueError("Expected at least one phase to choose from.")
+
+
+Group = Phase | Alternate | Either
+"""An entry of a recipe."""
+
+
+def phases_of(group: Group) -> tuple[Phase, ...]:
+    """The phases of an entry of a recipe."""
+    return (group,) if isinstance(group, Phase) else group.phases

@@ -192,6 +192,7 @@ EXPERIMENT = Experiment(
     title="Polynomial surface, test at theta = 0",
     measure=measure,
     axes={"model": ("m-flow", "af")},
+    quick={"model": ("m-flow",)},
     columns={
         "sample_distance": "distance",
         "reconstruction": "reconstr.",
