@@ -5,7 +5,8 @@
 
 Training steps, likelihood and sampling of ``tabular.py``, of our own flows alone. Every round is a
 fresh process of either version, each with the ``mflows`` and the benchmarks of its own tree; ratios
-are those of each round, 1 for the same speed, more where this version is faster.
+are those of each round, 1 for the same speed, more where this version is faster. The other version
+has to have ``ours.questions``.
 """
 
 import argparse
@@ -20,34 +21,13 @@ from rich.table import Table
 from timing import milliseconds, ratio
 
 CHILD = """
-from timing import Call, measure
-import json, statistics, sys
-import jax, jax.random as jr, numpy as np
-from ours import ambient_flow_of, m_flow_of, training
-from sizes import BATCH, MIDDLE, SMALL
-from mflows.training import LatentNegativeLogLikelihood, NegativeLogLikelihood, Reconstruction
-from mflows.training.objectives import ReconstructionAndLikelihood
-STEPS = 20
+from timing import measure
+import json, statistics
+from ours import questions
+from sizes import MIDDLE, SMALL
 found = {}
 for size, points in ((SMALL, 1000), (MIDDLE, 500)):
-    x = np.asarray(jr.normal(jr.key(1), ((STEPS + 1) * BATCH, size.dim)))
-    near = 0.1 * np.asarray(jr.normal(jr.key(3), (points, size.dim)))
-    flow, ambient = m_flow_of(size), ambient_flow_of(size, 2 * size.layers)
-    def ready(function):
-        return Call(lambda: jax.block_until_ready(function()))
-    u = x[:, : size.latent_dim]
-    calls = {
-        "manifold step": training(flow, Reconstruction(), ("chart",), x, STEPS),
-        "density step": training(flow, LatentNegativeLogLikelihood(), ("latent",), u, STEPS),
-        "ambient step": training(ambient, NegativeLogLikelihood(), ("chart",), x, STEPS),
-        "exact-likelihood step": training(
-            flow, ReconstructionAndLikelihood(), ("chart", "latent"), x, STEPS
-        ),
-        "exact log-likelihood": ready(lambda: flow.log_prob(near)),
-        "ambient log-likelihood": ready(lambda: ambient.log_prob(near)),
-        "sampling": ready(lambda: flow.sample(jr.key(4), (points,))),
-    }
-    for name, seconds in measure(calls, 9).items():
+    for name, seconds in measure(questions(size, points), 9).items():
         found[f"{size.title}: {name}"] = statistics.median(seconds)
 print(json.dumps(found))
 """

@@ -5,14 +5,25 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.random as jr
+import numpy as np
 from sizes import BATCH, Size
 from timing import Call
 
 from mflows.flow import Flow
 from mflows.models import ambient_flow, m_flow
-from mflows.training import Batch, Phase
+from mflows.training import (
+    Batch,
+    LatentNegativeLogLikelihood,
+    NegativeLogLikelihood,
+    Phase,
+    Reconstruction,
+)
 from mflows.training.epoch import begin, optimizer, trainable
+from mflows.training.objectives import ReconstructionAndLikelihood
 from mflows.training.rows import Rows
+
+STEPS = 20
+"""Steps per timed call, to hide the cost of dispatch."""
 
 
 def m_flow_of(size: Size) -> Flow:
@@ -65,6 +76,33 @@ def training(
         jax.block_until_ready(loop.epoch(state, 0)[1].train)
 
     return Call(call, steps)
+
+
+def points_of(size: Size, points: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points to train on, and so many to evaluate."""
+    x = np.asarray(jr.normal(jr.key(1), ((STEPS + 1) * BATCH, size.dim)))
+    return x, 0.1 * np.asarray(jr.normal(jr.key(3), (points, size.dim)))
+
+
+def questions(size: Size, points: int) -> dict[str, Call]:
+    """What the benchmarks of tables time."""
+    x, near = points_of(size, points)
+    u = x[:, : size.latent_dim]
+    flow, ambient = m_flow_of(size), ambient_flow_of(size, 2 * size.layers)
+
+    def ready(function) -> Call:
+        return Call(lambda: jax.block_until_ready(function()))
+
+    exact = ReconstructionAndLikelihood()
+    return {
+        "manifold step": training(flow, Reconstruction(), ("chart",), x, STEPS),
+        "density step": training(flow, LatentNegativeLogLikelihood(), ("latent",), u, STEPS),
+        "ambient step": training(ambient, NegativeLogLikelihood(), ("chart",), x, STEPS),
+        "exact-likelihood step": training(flow, exact, ("chart", "latent"), x, STEPS),
+        "exact log-likelihood": ready(lambda: flow.log_prob(near)),
+        "ambient log-likelihood": ready(lambda: ambient.log_prob(near)),
+        "sampling": ready(lambda: flow.sample(jr.key(4), (points,))),
+    }
 
 
 def one_step(

@@ -17,10 +17,9 @@ import argparse
 
 import equinox as eqx
 import jax
-import jax.random as jr
-import numpy as np
 import torch
-from ours import ambient_flow_of, m_flow_of, training
+from ours import STEPS, points_of
+from ours import questions as our_questions
 from peers import (
     DEVICE,
     NflowsMFlow,
@@ -36,11 +35,8 @@ from rich.console import Console
 from rich.table import Table
 from sizes import BATCH, MIDDLE, SMALL, Size
 
-from mflows.training import LatentNegativeLogLikelihood, NegativeLogLikelihood, Reconstruction
-from mflows.training.objectives import ReconstructionAndLikelihood
-
-STEPS, SLOW_STEPS = 20, 2
-"""Steps per timed call, to hide the cost of dispatch; fewer where D reverse passes are in each."""
+SLOW_STEPS = 2
+"""Steps per timed call where D reverse passes are in each."""
 
 
 @eqx.filter_jit
@@ -50,11 +46,9 @@ def _log_prob(flow, x):
 
 def questions(size: Size, points: int) -> dict[str, dict[str, Call]]:
     """What is timed: question -> library -> call."""
-    x = np.asarray(jr.normal(jr.key(1), ((STEPS + 1) * BATCH, size.dim)))
-    near = 0.1 * np.asarray(jr.normal(jr.key(3), (points, size.dim)))
+    x, near = points_of(size, points)
     x_, near_ = (torch.tensor(each, device=DEVICE) for each in (x, near))
-    layers = 2 * size.layers
-    flow, ambient, peer = m_flow_of(size), ambient_flow_of(size, layers), NflowsMFlow(size)
+    layers, peer = 2 * size.layers, NflowsMFlow(size)
     modules = {
         "nflows": nflows_ambient(size, layers),
         "zuko": zuko_ambient(size, layers),
@@ -67,15 +61,11 @@ def questions(size: Size, points: int) -> dict[str, dict[str, Call]]:
     }
     of_flowjax = flowjax_ambient(size, layers)
 
-    def ready(function) -> Call:
-        return Call(lambda: jax.block_until_ready(function()))
-
     def without_gradient(function) -> Call:
         return Call(waited(torch.no_grad()(function)))
 
-    return {
+    peers = {
         "manifold step": {
-            "mflows": training(flow, Reconstruction(), ("chart",), x, STEPS),
             "nflows": torch_training(
                 peer.chart.parameters(),
                 lambda b: ((b - peer.decode(peer.encode(b))) ** 2).mean(),
@@ -83,9 +73,6 @@ def questions(size: Size, points: int) -> dict[str, dict[str, Call]]:
             ),
         },
         "density step": {
-            "mflows": training(
-                flow, LatentNegativeLogLikelihood(), ("latent",), x[:, : size.latent_dim], STEPS
-            ),
             "nflows": torch_training(
                 peer.latent.parameters(),
                 lambda b: -peer.latent.log_prob(b).mean(),
@@ -93,7 +80,6 @@ def questions(size: Size, points: int) -> dict[str, dict[str, Call]]:
             ),
         },
         "ambient step": {
-            "mflows": training(ambient, NegativeLogLikelihood(), ("chart",), x, STEPS),
             **{
                 name: torch_training(
                     modules[name].parameters(), lambda b, f=f: -f(b).mean(), x_, STEPS
@@ -103,26 +89,23 @@ def questions(size: Size, points: int) -> dict[str, dict[str, Call]]:
             "flowjax": flowjax_fit(of_flowjax, x, STEPS),
         },
         "exact-likelihood step": {
-            "mflows": training(flow, ReconstructionAndLikelihood(), ("chart", "latent"), x, STEPS),
             "nflows": torch_training(
                 peer.parameters(),
                 lambda b: -peer.log_prob(b, for_training=True).mean(),
                 *(x_, SLOW_STEPS),
             ),
         },
-        "exact log-likelihood": {
-            "mflows": ready(lambda: flow.log_prob(near)),
-            "nflows": Call(waited(lambda: peer.log_prob(near_))),
-        },
+        "exact log-likelihood": {"nflows": Call(waited(lambda: peer.log_prob(near_)))},
         "ambient log-likelihood": {
-            "mflows": ready(lambda: ambient.log_prob(near)),
             **{name: without_gradient(lambda f=f: f(near_)) for name, f in of_torch.items()},
-            "flowjax": ready(lambda: _log_prob(of_flowjax, near)),
+            "flowjax": Call(lambda: jax.block_until_ready(_log_prob(of_flowjax, near))),
         },
         "sampling": {
-            "mflows": ready(lambda: flow.sample(jr.key(4), (points,))),
             "nflows": without_gradient(lambda: peer.decode(peer.latent.sample(points))),
         },
+    }
+    return {
+        name: {"mflows": call, **peers[name]} for name, call in our_questions(size, points).items()
     }
 
 
