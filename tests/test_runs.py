@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 from tests import tiny
 
-from mflows import runs
+from mflows import runs, systems
 from mflows.data import DataError, load
 from mflows.experiments.driver import mark
 from mflows.experiments.driver import trained as experiment_run
 from mflows.saving import LoadError
-from mflows.training import TrainingDiverged
+from mflows.training import TrainingDiverged, recipes
 
 
 @pytest.fixture(scope="module")
@@ -315,10 +315,16 @@ def test_the_batch_size_is_the_recipe_s_own_unless_given(table, recipe, size):
     assert replace(config, batch_size=7).resolved(60).batch_size == 7
 
 
-def test_scandal_without_joint_scores_is_refused_before_training(table):
-    config = tiny.config(table, recipe="scandal").resolved(60)
-    with pytest.raises(ValueError, match="Expected an array joint_score"):
-        config.setup(load(table))
+def test_scandal_without_joint_scores_is_refused_before_training(table, monkeypatch):
+    """By its objective, so that a recipe of one's own is too."""
+    system = systems.SYSTEMS["m-flow"]
+    mine = replace(system, recipes=(*system.recipes, "mine"))
+    monkeypatch.setitem(systems.SYSTEMS, "m-flow", mine)
+    monkeypatch.setitem(systems.RECIPES, "mine", recipes.scandal)
+    for recipe in ("scandal", "mine"):
+        config = tiny.config(table, recipe=recipe).resolved(60)
+        with pytest.raises(ValueError, match=f"Expected an array joint_score.*recipe '{recipe}'"):
+            config.setup(load(table))
 
 
 def test_maximum_likelihood_of_a_learned_manifold_warns(table):
