@@ -1,4 +1,4 @@
-"""How commands set JAX up: where compiled programs are kept, how well, and the precision.
+"""How commands set JAX up: the cache of compiled programs, speed of compiling, precision.
 
 Compiled programs stay on disk, so that the second time a command compiles nothing that it did
 before. JAX keeps them where its own ``JAX_COMPILATION_CACHE_DIR`` says; where that says nothing,
