@@ -1,12 +1,13 @@
 # make demo   install what is needed and run the main experiment
 # make test   the same environment plus the developer tools, all checks and tests
+# make fuzz   some hundred mutations of every file that is read
 # make quick  what a contributor runs before every commit: checks, and the tests that compile little
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test quick check package robustness benchmark tables clean
+.PHONY: demo test fuzz quick check package robustness benchmark tables clean
 
 demo: $(VENV)/installed
 	$(BIN)/mflows experiment polynomial-surface --models m-flow,af --jobs 2 --out runs/demo --overwrite
@@ -19,6 +20,9 @@ quick: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+
+fuzz: $(VENV)/installed-dev
+	MFLOWS_FUZZ=400 $(BIN)/pytest -n 2 tests/test_fuzz.py
 
 package: $(VENV)/installed-dev
 	.ci/package $(BIN)/python

@@ -14,6 +14,8 @@ from mflows.charts import Unavailable
 from mflows.training import recipes
 from mflows.training.fit import Fitted
 
+pytestmark = pytest.mark.filterwarnings("ignore::mflows.verdict.Doubt")
+
 SMALL = {
     "epochs": 2,
     "chart_layers": 1,

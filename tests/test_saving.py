@@ -17,7 +17,7 @@ from flowjax.distributions import Normal
 from tests.registry import FLOWS, SMALL, furnished, linear_flow
 
 import mflows as mf
-from mflows.saving import FORMAT, LoadError, _checksum
+from mflows.saving import FORMAT, LoadError, checksum
 
 NAMES = ("flow.json", "flow.safetensors")
 
@@ -51,7 +51,7 @@ def _forge(folder: Path, **changes) -> None:
     path = folder / "flow.json"
     described = {**json.loads(path.read_text()), **changes}
     del described["checksum"]
-    described["checksum"] = _checksum(described)
+    described["checksum"] = checksum(described)
     path.write_text(json.dumps(described))
 
 
@@ -221,7 +221,7 @@ def test_a_newer_format_asks_for_an_upgrade(folder):
 
 def test_an_older_format_asks_to_fit_again(folder):
     _edit(folder, format=1, mflows="0.1.0")
-    message = r"flow\.json has format 1, written .*, which reads format 2\. Fit the flow again"
+    message = r"flow\.json has format 1, written .*, which reads format 3\. Fit the flow again"
     with pytest.raises(LoadError, match=message):
         mf.load(folder)
 

@@ -13,10 +13,13 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 from jax.core import Tracer
 from jax.lax import dynamic_slice_in_dim
 from jaxtyping import Array, PRNGKeyArray
 from paramax import unwrap
+
+from mflows.keys import checked
 
 POINTS_AT_ONCE = 2048
 """Points evaluated at once: bounds memory, large enough to use the whole machine."""
@@ -26,25 +29,29 @@ _NUMBERS_AT_ONCE = 1 << 25
 """The same in numbers, for points with large Jacobians or large layers."""
 
 
-def over_points(method: Callable, flow, shape: tuple[int, ...], x, condition, key=None):
+def over_points(method: Callable, flow, x: Array, shape: tuple[int, ...], condition, key=None):
     """Apply a one-point method to a batch of points, compiled, at most so many at once.
 
-    With a key, every point gets one of its own.
+    The points, and what the method returns, are in the flow's own coordinates, the condition in
+    those of its user. With a key, every point gets one of its own.
     """
-    x = jnp.asarray(x, dtype=float)
-    batch = _batch("x" if shape == flow.shape else "u", x, shape)
+    batch = batch_shape("u", x.shape, shape)
     condition, conditions = _checked_condition(flow, condition)
     batch = jnp.broadcast_shapes(batch, conditions)
     points = jnp.broadcast_to(x, batch + shape).reshape(-1, *shape)
-    keys = None if key is None else jr.split(key, math.prod(batch))
+    keys = None if key is None else jr.split(checked(key), math.prod(batch))
     return _over_batch(method, flow, batch, points, condition, keys)
 
 
 def over_keys(method: Callable, flow, key: PRNGKeyArray, sample_shape, condition):
     """Apply a method of one random key, so many times for every condition."""
     condition, conditions = _checked_condition(flow, condition)
-    batch = tuple(sample_shape) + conditions
-    return _over_batch(method, flow, batch, jr.split(key, math.prod(batch)), condition)
+    if isinstance(sample_shape, int | np.integer):
+        sample_shape = (sample_shape,)
+    batch = (*map(int, sample_shape), *conditions)
+    if any(size < 0 for size in batch):
+        raise ValueError(f"Expected a sample_shape of sizes >= 0; got {tuple(sample_shape)}.")
+    return _over_batch(method, flow, batch, jr.split(checked(key), math.prod(batch)), condition)
 
 
 def _over_batch(
@@ -58,25 +65,30 @@ def _over_batch(
     return jax.tree.map(lambda leaf: leaf.reshape(batch + leaf.shape[1:]), flat)
 
 
-def _batch(name: str, points: Array, shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The batch shape of points of this shape."""
-    split = points.ndim - len(shape)
-    if split < 0 or points.shape[split:] != shape:
-        raise ValueError(_wrong_shape(name, shape, points.shape))
-    return points.shape[:split]
+def batch_shape(name: str, got: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The batch shape of an array of this shape whose points have that one."""
+    split = len(got) - len(shape)
+    if split < 0 or got[split:] != shape:
+        raise ValueError(_wrong_shape(name, shape, got))
+    return got[:split]
 
 
 def _checked_condition(flow, condition) -> tuple[Array | None, tuple[int, ...]]:
-    """The condition as an array, ``None`` for a flow that ignores it, and its batch shape."""
+    """The condition in the flow's own coordinates, and its batch shape."""
     shape = flow.cond_shape
     if shape is None:
+        if condition is not None:
+            raise ValueError(
+                "Expected no condition for this flow, which does not depend on one; got one of "
+                f"shape {np.shape(condition)}."
+            )
         return None, ()
     if condition is None:
         raise ValueError(
             f"Expected a condition of shape {_starred(shape)} for this conditional flow; got none."
         )
-    condition = jnp.asarray(condition, dtype=float)
-    return condition, _batch("condition", condition, shape)
+    batch = batch_shape("condition", np.shape(condition), shape)
+    return flow.own_condition(condition), batch
 
 
 def _mapped(method: Callable, flow, arguments: tuple[Array, *tuple[Array | None, ...]]):
@@ -144,8 +156,8 @@ def _block(method: Callable, flow, arguments: tuple[Array | None, ...]):
 
 def _of_point(method: Callable, flow):
     """The function of (point, condition) that ``method`` is for this flow."""
-    unwrapped = unwrap(flow)
-    return lambda arguments: method(unwrapped, *arguments)
+    own = unwrap(flow).own()
+    return lambda arguments: method(own, *arguments)
 
 
 def _starred(shape: tuple[int, ...]) -> str:

@@ -10,9 +10,10 @@ NumPy in, NumPy out, in the units of ``X``; computed in JAX's precision (single,
 ``jax_enable_x64`` is set).
 """
 
+import warnings
 from collections.abc import Callable, Mapping
 from numbers import Integral, Real
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -29,12 +30,14 @@ from sklearn.utils import check_array, check_random_state
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from mflows.data import Data
+from mflows.data.data import as_float
 from mflows.flow import Flow
 from mflows.models import rebuild
 from mflows.runs import Config
-from mflows.saving import arrays, fill
+from mflows.saving import fill
 from mflows.systems import system
 from mflows.training import fit
+from mflows.verdict import Doubt
 
 _SETTINGS = ("chart_layers", "latent_layers", "linear", "bins", "interval", "width", "blocks")
 
@@ -151,7 +154,7 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         )
         kept = len(data) - round(self.validation_fraction * len(data))
         flow, phases, key = asked.resolved(kept).setup(data)
-        if self.n_components not in (None, flow.latent_dim):
+        if not learned and self.n_components not in (None, flow.latent_dim):
             raise ValueError(
                 f"Expected n_components=None for model={self.model!r}, which learns no manifold "
                 f"and has {flow.latent_dim} coordinates; got {self.n_components}."
@@ -166,6 +169,8 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         )
         self.flow_ = fitted.flow
         self.history_ = fitted.history
+        for doubt in fitted.verdict:
+            warnings.warn(f"{doubt.title}. {doubt.detail}", Doubt, stacklevel=2)
         return self
 
     def transform(self, X: ArrayLike) -> np.ndarray:
@@ -225,7 +230,15 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         return _apply(method, self.flow_, self._validated(X, reset=False))
 
     def _validated(self, X: Any, **checks) -> np.ndarray:
-        return np.asarray(validate_data(self, X, dtype=np.float64, **checks))
+        if np.ma.is_masked(X):
+            X = as_float(X)
+        try:
+            return np.asarray(validate_data(self, X, dtype=np.float64, **checks))
+        except ValueError as error:
+            where = _first_bad(X)
+            if where is None:
+                raise
+            raise ValueError(f"{str(error).splitlines()[0]} The first is {where}.") from None
 
     def _check_parameters(self, data: Data) -> None:
         for name in ("n_components", "epochs", "batch_size"):
@@ -245,20 +258,29 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "flow_")
 
-    def __getstate__(self) -> dict[str, Any]:
-        # A flow holds functions, which do not pickle: keep what it is and its numbers instead.
-        state = dict(cast("dict[str, Any]", super().__getstate__()))
-        if "flow_" in state:
-            flow = state["flow_"]
-            state["flow_"] = {"built": flow.built, "arrays": arrays(flow)}
-        return state
-
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if "flow_" in state:
-            stored = state["flow_"]
+        if isinstance(stored := state.get("flow_"), dict):  # as mflows 0.1 kept a flow
             skeleton = eqx.filter_eval_shape(rebuild, jr.key(0), stored["built"])
             state = {**state, "flow_": fill(skeleton, stored["arrays"], "the pickle")}
         super().__setstate__(state)
+
+
+def _first_bad(X: Any) -> str | None:
+    """The first value of a table that is no finite number: its row and column."""
+    names = [str(name) for name in getattr(X, "columns", ())]
+    table = np.asarray(X, dtype=object)
+    if table.ndim != 2:
+        return None
+    for row, column in np.ndindex(table.shape):
+        value = table[row, column]
+        try:
+            fine = bool(np.isfinite(float(value)))
+        except (TypeError, ValueError):
+            fine = False
+        if not fine:
+            name = repr(names[column]) if names else str(column)
+            return f"{value!r} in row {row}, column {name}"
+    return None
 
 
 def _apply(

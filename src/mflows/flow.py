@@ -8,19 +8,22 @@ from the manifold: read it beside ``distance``. Densities with different n, or o
 manifolds, are not comparable as numbers.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from flowjax.distributions import AbstractDistribution
+from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
+from paramax import unwrap
 
-from mflows.batches import over_keys, over_points
-from mflows.charts import BijectionChart, Chart, Unavailable, condition_for
+from mflows.batches import batch_shape, over_keys, over_points
+from mflows.charts import BijectionChart, Chart, Placement, Unavailable, condition_for, outermost
 from mflows.charts.autoencoder import least_squares
-from mflows.layers.sphere_coupling import length
+from mflows.conditions import Conditions
+from mflows.layers.placement import length, numbers, plain
 from mflows.volume import (
     Auto,
     GradientOnly,
@@ -29,6 +32,11 @@ from mflows.volume import (
     condition_limit,
     condition_number,
 )
+
+RESOLVED = 1e-4
+"""What single precision must resolve of a standard deviation for points to be JAX arrays."""
+FARTHEST = 1e15
+"""Points farther from the training data, in standard deviations, are refused."""
 
 
 class LogProbAndDistance(NamedTuple):
@@ -70,17 +78,26 @@ class Flow(AbstractDistribution):
     """A FlowJAX distribution over x in R^D, supported on the manifold of its chart.
 
     All methods take one point or any batch of points, ``x`` of shape (..., *shape), with a
-    condition that broadcasts against the batch. A condition is ignored by flows that have none.
+    condition that broadcasts against the batch.
+
+    Points and conditions may have any units and offsets. The mean that the chart's placement has,
+    and the placement of the ``conditions``, are taken off in double precision, and the rest is
+    computed in JAX's. Points come back as JAX arrays, where single precision resolves their spread,
+    else as NumPy arrays in double precision.
 
     Args:
         chart: The manifold: decoder and encoder.
         latent: Density of the coordinates u, of shape (n,); any FlowJAX distribution, a Flow too.
         volume: How to compute log-volumes.
+        conditions: How conditions are centred and scaled before chart and latent density see them,
+            which ``fit`` chooses from data; ``None`` leaves them as they are, as for a chart that
+            knows what theta means.
     """
 
     chart: Chart
     latent: AbstractDistribution
     volume: Volume
+    conditions: Conditions | None
     built: tuple[str, str] | None = eqx.field(static=True)
     """Name and JSON arguments of the ``mflows.models`` function that built the flow, for saving."""
 
@@ -90,6 +107,7 @@ class Flow(AbstractDistribution):
         latent: AbstractDistribution,
         volume: Volume | None = None,
         *,
+        conditions: Conditions | None = None,
         built: tuple[str, str] | None = None,
     ):
         if latent.shape != (chart.latent_dim,):
@@ -106,6 +124,7 @@ class Flow(AbstractDistribution):
         self.chart = chart
         self.latent = latent
         self.volume = Auto() if volume is None else volume
+        self.conditions = conditions
         self.built = built
 
     @property
@@ -138,25 +157,127 @@ class Flow(AbstractDistribution):
         """Whether there is a ``log_prob``; where there is none, it raises ``Unavailable``."""
         return self.volume.has_value
 
+    # Coordinates ----------------------------------------------------------------------------
+
+    def own(self) -> "Flow":
+        """The flow of its own coordinates: centred points and conditions theta'.
+
+        ``centred`` and ``own_condition`` lead there. What trains, and what is compiled, is this.
+        """
+        flow = eqx.tree_at(lambda f: f.conditions, self, None, is_leaf=lambda leaf: leaf is None)
+        placement = outermost(flow.chart)
+        return flow if placement is None else flow.around(np.zeros(self.shape))
+
+    def around(self, mean: np.ndarray) -> "Flow":
+        """The same flow around another mean of the data, if its chart ends with a placement."""
+        placement = outermost(self.chart)
+        if placement is None:
+            return self
+        moved = placement.moved(mean)
+        return eqx.tree_at(lambda f: outermost(f.chart), self, moved)
+
+    def centred(self, x: ArrayLike) -> Array:
+        """Points less the mean of the data, in JAX's precision, shape (..., *shape).
+
+        Raises:
+            ValueError: For a wrong shape, for values that are not finite, and for points so far
+                from the data that single precision cannot hold their density.
+        """
+        placement = outermost(self.chart)
+        if _traced(x, placement):
+            batch_shape("x", np.shape(x), self.shape)
+            x = jnp.asarray(x, dtype=float)
+            layer = unwrap(placement)
+            return x if layer is None else (x - layer.mean) - layer.remainder
+        x = real("x", x)
+        batch_shape("x", x.shape, self.shape)
+        bad = self.beyond(x)
+        if bad.any():
+            first = tuple(map(int, np.argwhere(bad)[0]))
+            raise ValueError(
+                f"Expected finite numbers within {FARTHEST:g} standard deviations of the training "
+                f"data; got {x[first]} at x[{', '.join(map(str, first))}], and {bad.sum()} in all. "
+                "Remove these points."
+            )
+        return jnp.asarray(x if placement is None else x - placement.centre, dtype=float)
+
+    def beyond(self, x: np.ndarray) -> np.ndarray:
+        """Which numbers of points (..., *shape) are not finite, or too far away to be scored."""
+        placement = outermost(self.chart)
+        mean, scale = (0.0, 1.0) if placement is None else (placement.centre, _scale(placement))
+        with np.errstate(over="ignore"):
+            return ~(np.abs(x - mean) <= FARTHEST * scale)
+
+    def own_condition(self, condition: ArrayLike) -> Any:
+        """Conditions theta' in the flow's own coordinates; one outside the range of training warns.
+
+        Raises:
+            ValueError: For values that are not finite.
+        """
+        if self.conditions is None:
+            return jnp.asarray(condition, dtype=float)
+        if _traced(condition, self.conditions.placement):
+            return self.conditions.own(condition)
+        condition = real("condition", condition)
+        if not np.isfinite(condition).all():
+            raise ValueError(
+                f"Expected finite conditions; got {condition[~np.isfinite(condition)][0]}."
+            )
+        own = self.conditions.own(condition)
+        self.conditions.check(own)
+        return jnp.asarray(own, dtype=float)
+
+    def _own(self, condition: Array | None) -> Array | None:
+        """The condition of one point in the flow's own coordinates."""
+        if self.conditions is None or condition is None:
+            return condition
+        return unwrap(self.conditions).placement.inverse(condition)
+
+    def _in_units(self, points: Array) -> Any:
+        """Centred points (..., *shape) in the data's units."""
+        placement = outermost(self.chart)
+        if placement is None:
+            return points
+        if _traced(points, placement):
+            layer = unwrap(placement)
+            return layer.mean + (layer.remainder + points)
+        centre = placement.centre
+        if not centre.any():
+            return points
+        found = np.asarray(points, dtype=np.float64) + centre
+        resolution = jnp.finfo(points.dtype).eps * np.abs(centre)
+        return (
+            found
+            if (resolution > RESOLVED * _scale(placement)).any()
+            else jnp.asarray(found, dtype=float)
+        )
+
     # One point ------------------------------------------------------------------------------
 
     def _log_prob(self, x, condition=None, key=None):
+        condition = self._own(condition)
         if isinstance(self.chart, BijectionChart):  # n = D: one pass gives both
             u, log_det = self.chart.bijection.inverse_and_log_det(
                 x, condition_for(self.chart, condition)
             )
-            return self.latent_log_prob(u.ravel(), condition) + log_det
-        return self._log_prob_and_distance(x, condition, key).log_prob
+            return self._density(u.ravel(), condition) + log_det
+        return self._at(x, condition, key).log_prob
 
     def latent_log_prob(self, u: Float[Array, " n"], condition: Array | None = None) -> Scalar:
         """Log p_U(u) of one point, whether or not the latent density depends on the condition."""
+        return self._density(u, self._own(condition))
+
+    def _density(self, u, condition):
+        """``latent_log_prob`` for a condition in the flow's own coordinates."""
         return self.latent._log_prob(u, condition_for(self.latent, condition))
 
     def _log_prob_and_distance(self, x, condition=None, key=None) -> LogProbAndDistance:
+        return self._at(x, self._own(condition), key)
+
+    def _at(self, x, condition, key) -> LogProbAndDistance:
         u = self.chart.encode(x, condition)
         projected, log_volume = self._decode_and_log_volume(u, condition, key)
-        log_prob = self.latent_log_prob(u, condition) - log_volume
-        return LogProbAndDistance(log_prob, length(x - projected))
+        return LogProbAndDistance(self._density(u, condition) - log_volume, length(x - projected))
 
     def _decode_and_log_volume(self, u, condition, key):
         if isinstance(self.volume, GradientOnly):
@@ -171,29 +292,36 @@ class Flow(AbstractDistribution):
         if not isinstance(self.volume, HasErrorBar):
             log_prob = self._log_prob(x, condition, key)
             return log_prob, jnp.zeros_like(log_prob)
+        condition = self._own(condition)
         u = self.chart.encode(x, condition)
         value, standard_error = self.volume.estimate(self.chart, u, condition, key)
-        return self.latent_log_prob(u, condition) - value, standard_error
+        return self._density(u, condition) - value, standard_error
 
     def _encode(self, x, condition=None):
-        return self.chart.encode(x, condition)
+        return self.chart.encode(x, self._own(condition))
 
     def _decode(self, u, condition=None):
-        return self.chart.decode(u, condition)
+        return self.chart.decode(u, self._own(condition))
 
     def _project(self, x, condition=None):
-        return self.chart.project(x, condition)
+        return self.chart.project(x, self._own(condition))
+
+    def _distance(self, x, condition=None):
+        return length(x - self._project(x, condition))
 
     def _sample(self, key: PRNGKeyArray, condition=None):
+        condition = self._own(condition)
         u = self.latent._sample(key, condition_for(self.latent, condition))
         return self.chart.decode(u, condition)
 
     def _sample_and_log_prob(self, key: PRNGKeyArray, condition=None):
+        condition = self._own(condition)
         u, log_prob = self.latent._sample_and_log_prob(key, condition_for(self.latent, condition))
         x, log_volume = self._decode_and_log_volume(u, condition, jr.fold_in(key, 1))
         return x, log_prob - log_volume
 
     def _nearest(self, x, condition=None):
+        condition = self._own(condition)
         start = self.chart.encode(x, condition)
         nearest = least_squares(self.chart, x, start, condition)
         found, projected = (self.chart.decode(u, condition) for u in (nearest, start))
@@ -201,6 +329,7 @@ class Flow(AbstractDistribution):
         return jnp.where(better, found, projected)
 
     def _condition_number(self, x, condition=None):
+        condition = self._own(condition)
         return condition_number(self.chart, self.chart.encode(x, condition), condition)
 
     def _score(self, x, condition=None, key=None) -> Score:
@@ -212,12 +341,19 @@ class Flow(AbstractDistribution):
     # Batches --------------------------------------------------------------------------------
 
     def sample(self, key, sample_shape=(), condition=None) -> Array:
-        """Draw points, shape (*sample_shape, *batch of conditions, *shape)."""
-        return over_keys(Flow._sample, self, key, sample_shape, condition)
+        """Draw points, shape (*sample_shape, *batch of conditions, *shape).
+
+        Args:
+            key: Random key, such as ``jax.random.key(0)``.
+            sample_shape: How many, an integer or a shape, for every condition.
+            condition: Conditions of shape (..., *cond_shape), if the flow has them.
+        """
+        return self._in_units(over_keys(Flow._sample, self, key, sample_shape, condition))
 
     def sample_and_log_prob(self, key, sample_shape=(), condition=None) -> tuple[Array, Array]:
         """``sample`` and the ``log_prob`` of what was drawn, in one pass and without encoding."""
-        return over_keys(Flow._sample_and_log_prob, self, key, sample_shape, condition)
+        x, log_prob = over_keys(Flow._sample_and_log_prob, self, key, sample_shape, condition)
+        return self._in_units(x), log_prob
 
     def log_prob(
         self,
@@ -240,7 +376,7 @@ class Flow(AbstractDistribution):
             Unavailable: If the flow has no density, or its volume estimates gradients only.
             ValueError: For wrong shapes, or where a key is needed and none given.
         """
-        return over_points(Flow._log_prob, self, self.shape, x, condition, key)
+        return over_points(Flow._log_prob, self, self.centred(x), self.shape, condition, key)
 
     def audit(
         self,
@@ -256,23 +392,26 @@ class Flow(AbstractDistribution):
         flow's own.
         """
         exact, audited = (
-            Flow(self.chart, self.latent, method)
+            Flow(self.chart, self.latent, method, conditions=self.conditions)
             for method in (Auto(), self.volume if volume is None else volume)
         )
-        estimates = over_points(Flow._estimate, audited, self.shape, x, condition, key)
+        points = self.centred(x)
+        estimates = over_points(Flow._estimate, audited, points, self.shape, condition, key)
         return Audit(exact.log_prob(x, condition), *estimates)
 
     def encode(self, x: ArrayLike, condition: ArrayLike | None = None) -> Float[Array, "... n"]:
         """Latent coordinates u of the projection of ``x``, shape (..., n)."""
-        return over_points(Flow._encode, self, self.shape, x, condition)
+        return over_points(Flow._encode, self, self.centred(x), self.shape, condition)
 
     def decode(self, u: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """Points of the manifold with coordinates ``u``, shape (..., *shape)."""
-        return over_points(Flow._decode, self, (self.latent_dim,), u, condition)
+        u = jnp.asarray(u if isinstance(u, Tracer) else real("u", u), dtype=float)
+        return self._in_units(over_points(Flow._decode, self, u, (self.latent_dim,), condition))
 
     def project(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """The chart's projection of ``x`` to the manifold (denoising), shape (..., *shape)."""
-        return over_points(Flow._project, self, self.shape, x, condition)
+        projected = over_points(Flow._project, self, self.centred(x), self.shape, condition)
+        return self._in_units(projected)
 
     def nearest(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """The nearest point of the manifold, shape (..., *shape).
@@ -280,11 +419,12 @@ class Flow(AbstractDistribution):
         Minimises |g(u) - x| by Levenberg-Marquardt from u = e(x); never farther from ``x`` than
         ``project`` is. A local search: on a strongly folded manifold a nearer sheet can be missed.
         """
-        return over_points(Flow._nearest, self, self.shape, x, condition)
+        nearest = over_points(Flow._nearest, self, self.centred(x), self.shape, condition)
+        return self._in_units(nearest)
 
     def distance(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """Reconstruction error |x - g(e(x))|, in the data's units, shape (...)."""
-        return length(jnp.asarray(x, dtype=float) - self.project(x, condition), len(self.shape))
+        return over_points(Flow._distance, self, self.centred(x), self.shape, condition)
 
     def log_prob_and_distance(
         self,
@@ -294,7 +434,9 @@ class Flow(AbstractDistribution):
         key: PRNGKeyArray | None = None,
     ) -> LogProbAndDistance:
         """``log_prob`` and ``distance`` in one pass."""
-        return over_points(Flow._log_prob_and_distance, self, self.shape, x, condition, key)
+        return over_points(
+            Flow._log_prob_and_distance, self, self.centred(x), self.shape, condition, key
+        )
 
     def condition_number(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """Condition number of the decoder's Jacobian at the projection of ``x``, shape (...).
@@ -302,7 +444,7 @@ class Flow(AbstractDistribution):
         Largest over smallest singular value. Times the resolution of the numbers (1.2e-7 in
         single precision) it is the size of the error of the log-volume, and so of ``log_prob``.
         """
-        return over_points(Flow._condition_number, self, self.shape, x, condition)
+        return over_points(Flow._condition_number, self, self.centred(x), self.shape, condition)
 
     def ill_conditioned(self, x: ArrayLike, condition: ArrayLike | None = None) -> Array:
         """Whether ``log_prob`` at ``x`` is in doubt by the condition number, shape (...).
@@ -324,7 +466,31 @@ class Flow(AbstractDistribution):
 
         In one pass, in which points are encoded once.
         """
-        return over_points(Flow._score, self, self.shape, x, condition, key)
+        return over_points(Flow._score, self, self.centred(x), self.shape, condition, key)
+
+
+def real(name: str, array: ArrayLike) -> np.ndarray:
+    """Real numbers as an array in double precision.
+
+    Raises:
+        ValueError: For anything else, such as complex numbers, text or masked values.
+    """
+    if np.ma.is_masked(array):
+        raise ValueError(f"Expected {name} without missing values; got a masked array.")
+    array = np.asarray(array)
+    if array.dtype.kind not in "fiub" and array.dtype != jnp.bfloat16:
+        raise ValueError(f"Expected real numbers for {name}; got an array of {array.dtype}.")
+    return array.astype(np.float64)
+
+
+def _scale(placement: Placement) -> np.ndarray:
+    return numbers(placement.scale)
+
+
+def _traced(array: Any, placement: Placement | None) -> bool:
+    """Whether the caller compiles, the array or the flow being an argument."""
+    parts = (array,) if placement is None else (array, plain(placement.mean))
+    return any(isinstance(part, Tracer) for part in parts)
 
 
 def _in_doubt(number: Array | np.ndarray | None, shape: tuple[int, ...]) -> Array:

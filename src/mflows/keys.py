@@ -3,10 +3,25 @@
 A key and what is drawn from its generator are independent of what JAX draws from the same key.
 """
 
+from typing import Any
+
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray
+
+
+def checked(key: Any) -> PRNGKeyArray:
+    """Return a random key; ``ValueError`` for anything else, such as the seed of one."""
+    if isinstance(key, jax.Array) and (
+        jnp.issubdtype(key.dtype, jax.dtypes.prng_key) or key.dtype == jnp.uint32
+    ):
+        return key
+    seed = f"{key!r}" if isinstance(key, int | np.integer) else "0"
+    raise ValueError(
+        f"Expected a random key, jax.random.key({seed}); got {key!r:.80} ({type(key).__name__})."
+    )
 
 
 def generator(key: PRNGKeyArray) -> np.random.Generator:

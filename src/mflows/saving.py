@@ -8,8 +8,11 @@ and fills in the arrays; nothing is unpickled and no code from the files runs.
 
 import hashlib
 import json
-from collections.abc import Callable
+import math
+import warnings
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -25,8 +28,13 @@ from mflows.flow import Flow
 from mflows.models import BUILDERS
 from mflows.version import __version__
 
-FORMAT = 2
-"""Version of the file format; files of another one are refused."""
+FORMAT = 3
+READ = (2, FORMAT)
+"""Version of the file format, and those that can be read; files of others are refused."""
+
+
+BEFORE = ".flow.safetensors.before"
+"""The tensors of the flow that is being replaced, until the new one is whole."""
 
 
 class LoadError(ValueError):
@@ -36,7 +44,8 @@ class LoadError(ValueError):
 def save(folder: str | Path, flow: Flow) -> None:
     """Write ``flow.json`` and ``flow.safetensors`` into ``folder``, replacing what is there.
 
-    Both files are written whole or not at all.
+    Both files are written whole or not at all, and together: until the second is there, the flow
+    that was in the folder is what `load` reads.
 
     Raises:
         ValueError: If the flow was not built by a function of ``mflows.models``, or one decorated
@@ -57,11 +66,15 @@ def save(folder: str | Path, flow: Flow) -> None:
         "arguments": json.loads(arguments),
         "sha256": hashlib.sha256(tensors).hexdigest(),
     }
-    described["checksum"] = _checksum(described)
+    described["checksum"] = checksum(described)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    before = folder / BEFORE
+    if (folder / "flow.json").is_file() and (folder / "flow.safetensors").is_file():
+        write_atomically(before, (folder / "flow.safetensors").read_bytes())
     write_atomically(folder / "flow.safetensors", tensors)
     write_atomically(folder / "flow.json", json.dumps(described, indent=2).encode())
+    before.unlink(missing_ok=True)
 
 
 def load(folder: str | Path, *, build: Callable[..., Flow] | None = None) -> Flow:
@@ -83,27 +96,54 @@ def load(folder: str | Path, *, build: Callable[..., Flow] | None = None) -> Flo
                 "`mflows fit` or `mflows.save` wrote."
             )
     described = _described(folder / "flow.json")
-    tensors = (folder / "flow.safetensors").read_bytes()
-    if hashlib.sha256(tensors).hexdigest() != described["sha256"]:
+    tensors = _tensors(folder, described["sha256"])
+    if tensors is None:
         raise LoadError(
             f"{folder / 'flow.safetensors'} is not the file that was saved with flow.json: it is "
             "truncated, edited, or from another run. Restore both files from the same run."
         )
     build = _builder(described["model"], build, folder)
     try:
-        skeleton = eqx.filter_eval_shape(build, jr.key(0), **described["arguments"])
-    except (TypeError, ValueError) as error:
-        raise LoadError(
-            f"{folder / 'flow.json'} describes a flow that mflows {__version__} cannot build: "
-            f"{error}. It was written by mflows {described.get('mflows')}; upgrade mflows."
-        ) from error
-    try:
         values = safetensors.numpy.load(tensors)
     except safetensors.SafetensorError as error:
         raise LoadError(
             f"{folder / 'flow.safetensors'} is no safetensors file: {error}."
         ) from error
+    largest, numbers = _largest(described["arguments"]), sum(a.size for a in values.values())
+    if largest > numbers:
+        raise LoadError(
+            f"{folder / 'flow.json'} describes a flow of sizes up to {largest:,}, but the "
+            f"{numbers:,} numbers of flow.safetensors are too few for it. Restore both files from "
+            "the same run."
+        )
+    try:
+        skeleton = eqx.filter_eval_shape(build, jr.key(0), **described["arguments"])
+    except (TypeError, ValueError, OverflowError, MemoryError) as error:
+        raise LoadError(
+            f"{folder / 'flow.json'} describes a flow that mflows {__version__} cannot build: "
+            f"{error}. It was written by mflows {described.get('mflows')}; upgrade mflows."
+        ) from error
     return fill(skeleton, values, folder)
+
+
+def _largest(arguments: Any) -> int:
+    """The largest size among the arguments of a builder, the product of a shape included."""
+    if isinstance(arguments, dict):
+        return max(map(_largest, arguments.values()), default=0)
+    if isinstance(arguments, list):
+        whole = all(type(size) is int and size > 0 for size in arguments)
+        return math.prod(arguments) if whole else max(map(_largest, arguments), default=0)
+    return arguments if type(arguments) is int else 0
+
+
+def _tensors(folder: Path, digest: str) -> bytes | None:
+    """The tensors that belong to flow.json, those of before if `save` was stopped in between."""
+    for name in ("flow.safetensors", BEFORE):
+        if (folder / name).is_file():
+            tensors = (folder / name).read_bytes()
+            if hashlib.sha256(tensors).hexdigest() == digest:
+                return tensors
+    return None
 
 
 def _builder(name: str, given: Callable[..., Flow] | None, folder: Path) -> Callable[..., Flow]:
@@ -137,6 +177,7 @@ def fill(skeleton: PyTree, values: dict[str, np.ndarray], source: str | Path) ->
     """
     paths, structure = jax.tree_util.tree_flatten_with_path(skeleton)
     wanted = {jax.tree_util.keystr(path): leaf for path, leaf in paths if _is_array(leaf)}
+    values = _of_today(wanted, values)
     if wanted.keys() != values.keys():
         odd = sorted(wanted.keys() ^ values.keys())
         raise LoadError(
@@ -149,11 +190,40 @@ def fill(skeleton: PyTree, values: dict[str, np.ndarray], source: str | Path) ->
                 f"Expected array {name} of shape {leaf.shape} in {source}; got "
                 f"{values[name].shape}."
             )
+        kinds = {np.dtype(leaf.dtype), np.dtype(np.float32), np.dtype(np.float64)}
+        floating = np.dtype(leaf.dtype).kind == "f"
+        if values[name].dtype != leaf.dtype and not (floating and values[name].dtype in kinds):
+            raise LoadError(
+                f"Expected array {name} of {leaf.dtype} in {source}; got {values[name].dtype}."
+            )
+    finer = [n for n, leaf in wanted.items() if values[n].dtype.itemsize > leaf.dtype.itemsize]
+    if any(np.any(values[n].astype(wanted[n].dtype) != values[n]) for n in finer):
+        warnings.warn(
+            f"{source} holds double precision, which is rounded: JAX computes in single. For the "
+            'saved numbers call jax.config.update("jax_enable_x64", True) first.',
+            stacklevel=3,
+        )
     leaves = [
         jnp.asarray(values[jax.tree_util.keystr(path)]) if _is_array(leaf) else leaf
         for path, leaf in paths
     ]
     return jax.tree_util.tree_unflatten(structure, leaves)
+
+
+def _of_today(wanted: dict[str, Any], values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of a flow of mflows 0.1, and those that today's has besides."""
+    new = [name for name in wanted if ".remainder." in name or name.startswith(".conditions")]
+    if not values.keys().isdisjoint(new):
+        return values
+    start = {"scale": 1.0, "lowest": -np.inf, "highest": np.inf}
+    filled = {
+        name: np.full(
+            wanted[name].shape,
+            next((value for part, value in start.items() if f".{part}." in name), 0.0),
+        )
+        for name in new
+    }
+    return {**filled, **values}
 
 
 def _is_array(leaf) -> bool:
@@ -163,17 +233,21 @@ def _is_array(leaf) -> bool:
 def _described(path: Path) -> dict:
     try:
         described = json.loads(path.read_text())
-        checksum = described.pop("checksum")
+        signed = described.pop("checksum")
         version = described["format"]
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise LoadError(f"{path} is not a saved flow, or is truncated: {error!r}.") from error
-    if version != FORMAT:
+    if version not in READ:
         raise LoadError(
             f"{path} has format {version}, written by mflows {described.get('mflows')}; this is "
             f"mflows {__version__}, which reads format {FORMAT}. {_remedy(version)}"
         )
-    if checksum != _checksum(described):
+    if signed != checksum(described):
         raise LoadError(f"{path} was edited after it was saved. Restore the original.")
+    kinds = {"model": str, "arguments": dict, "sha256": str}
+    wrong = [name for name, kind in kinds.items() if not isinstance(described.get(name), kind)]
+    if wrong:
+        raise LoadError(f"{path} is not a saved flow: {', '.join(wrong)} is not as it should be.")
     return described
 
 
@@ -183,5 +257,6 @@ def _remedy(version) -> str:
     return "Upgrade mflows."
 
 
-def _checksum(described: dict) -> str:
+def checksum(described: Mapping[str, Any]) -> str:
+    """Digest of what a JSON file says, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()

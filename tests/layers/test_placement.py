@@ -125,4 +125,4 @@ def test_a_flow_of_many_dimensions_has_no_square_matrix():
     dim = 300
     settings = {"chart_layers": 2, "latent_layers": 1, "width": 4, "bins": 3}
     flow = mf.models.m_flow(jr.key(0), (dim,), 2, **settings)
-    assert shapes(placement_of(flow.chart)) == [(dim,), (dim,), (dim, 2), (2, 2)]
+    assert shapes(placement_of(flow.chart)) == [(dim,), (dim,), (dim,), (dim, 2), (2, 2)]

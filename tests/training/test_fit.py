@@ -313,10 +313,9 @@ def test_a_conditional_flow_wants_conditions():
         fit(np.random.default_rng(0).normal(size=(10, 3)), moving(1), flow)
 
 
-def test_conditions_are_ignored_by_a_flow_that_has_none():
-    theta = np.ones((40, 3))
-    with_theta, without = (fit(Data(points(1.0), t), moving(2)) for t in (theta, None))
-    assert eqx.tree_equal(with_theta.flow, without.flow)
+def test_conditions_are_refused_for_a_flow_that_has_none():
+    with pytest.raises(ValueError, match=r"with condition None for this flow; got .*\(3,\)"):
+        fit(Data(points(1.0), np.ones((40, 3))), moving(2))
 
 
 # Density phase ----------------------------------------------------------------------------------

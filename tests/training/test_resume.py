@@ -19,7 +19,7 @@ from mflows.training import (
     Phase,
     rows,
 )
-from mflows.training.checkpoint import checkpoint_path
+from mflows.training.checkpoint import _digest, checkpoint_path
 
 fitting = importlib.import_module("mflows.training.fit")
 
@@ -169,13 +169,15 @@ def _rewrite(path, change):
     with safetensors.safe_open(path, framework="numpy") as file:
         metadata = file.metadata()
         values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    path.write_bytes(safetensors.numpy.save(values, change(metadata)))
+    metadata = change({name: value for name, value in metadata.items() if name != "sha256"})
+    metadata["sha256"] = _digest(metadata, values)  # as if it had been written so
+    path.write_bytes(safetensors.numpy.save(values, metadata))
 
 
 def test_a_checkpoint_of_another_format_is_refused(killed, tmp_path):
     killed(tmp_path, 2)
     _rewrite(checkpoint_path(tmp_path), lambda metadata: {**metadata, "format": "99"})
-    message = r"Expected a checkpoint of format 2 in .*; got 99\. Go on with the version"
+    message = r"Expected a checkpoint of format 3 in .*; got 99\. Go on with the version"
     with pytest.raises(LoadError, match=message):
         run(tmp_path, resume=True)
 
@@ -206,7 +208,7 @@ def test_a_checkpoint_of_a_longer_recipe_is_refused(killed, tmp_path):
 def test_a_checkpoint_that_is_not_one_is_refused(killed, tmp_path):
     killed(tmp_path, 2)
     checkpoint_path(tmp_path).write_bytes(safetensors.numpy.save({"a": np.zeros(3)}))
-    with pytest.raises(LoadError, match="Expected a checkpoint of format 2"):
+    with pytest.raises(LoadError, match="Expected a checkpoint of format 3"):
         run(tmp_path, resume=True)
 
 

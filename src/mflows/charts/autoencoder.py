@@ -22,6 +22,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from paramax import NonTrainable
 
 from mflows.charts.chart import Chart, Composed, Unavailable, common_condition
+from mflows.layers.placement import unit_of
 from mflows.nets import GaussianEncoder, SkipMLP
 from mflows.tangents import pushforward
 
@@ -167,8 +168,9 @@ def least_squares(
     chart: Chart, x: Array, start: Float[Array, " n"], condition: Array | None
 ) -> Float[Array, " n"]:
     """The coordinates that minimise |g(u) - x| near ``start``, by Levenberg-Marquardt."""
+    unit = unit_of(chart)
     return optx.least_squares(
-        lambda u, _: (chart.decode(u, condition) - x).ravel(),
+        lambda u, _: (chart.decode(u, condition) - x).ravel() / unit,
         optx.LevenbergMarquardt(rtol=1e-6, atol=1e-6),
         start,
         max_steps=64,

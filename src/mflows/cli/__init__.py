@@ -3,6 +3,9 @@
 Commands are thin and import what they need when they run, so that ``--help`` answers at once.
 """
 
+import io
+import sys
+
 import typer
 
 from mflows.cli import experiment, fit, simulate, sweep, tables, use
@@ -62,6 +65,9 @@ def _options(
 
 def main() -> None:
     """Run the command line; the entry point of the program ``mflows``."""
+    for stream in (sys.stdout, sys.stderr):  # file names and symbols that it cannot encode
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     keep_compiled()
     app(prog_name="mflows")
 

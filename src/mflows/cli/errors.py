@@ -12,6 +12,8 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+from mflows import signals
+
 USAGE_ERROR: type[Exception] = typer.BadParameter.__bases__[0]
 
 
@@ -22,6 +24,7 @@ class OneLineErrors(TyperGroup):
         """Run a command and exit with its status."""
         if not standalone_mode:
             return super().main(*args, standalone_mode=False, **extra)
+        signals.listen()
         try:
             with warnings.catch_warnings():
                 warnings.showwarning = _show_warning
@@ -33,13 +36,15 @@ class OneLineErrors(TyperGroup):
             message = error.format_message()  # type: ignore[attr-defined]
             path = context.command_path if context is not None else "mflows"
             fail(f"{_sentence(message)} See {path} --help.", 2)
-        except (KeyboardInterrupt, typer.Abort):
-            fail("Stopped.", 130)
+        except (KeyboardInterrupt, typer.Abort) as error:
+            fail("Stopped.", getattr(error, "status", 130))
         except Exception as error:
+            if signals.noted():  # and turned into another error on its way here
+                fail("Stopped.", 130)
             status = status_of(error)
             if status is None:
                 raise
-            fail(str(error), status)
+            fail(str(error) or f"There is not enough memory ({type(error).__name__}).", status)
         sys.exit(status if isinstance(status, int) else 0)
 
 
@@ -58,7 +63,9 @@ def status_of(error: Exception) -> int | None:
     ours = _raised_by(error.__traceback__).split(".")[0] == "mflows"
     if isinstance(error, ValueError) and ours:
         return 2
-    if isinstance(error, OSError):  # a full disk, no permission
+    if isinstance(error, OSError | MemoryError | OverflowError):  # a full disk, too large a number
+        return 2
+    if "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error):  # JAX's MemoryError
         return 2
     # Not imported: a command that has not imported training cannot have diverged.
     return 1 if type(error).__name__ == "TrainingDiverged" else None

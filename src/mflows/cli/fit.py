@@ -88,8 +88,11 @@ def fit(
     config = options.config(context.params)
     if resume and (out / "config.json").is_file():
         stored = runs.read_config(out)[0]
-        given = set(options.on_the_command_line(context)) & set(stored.as_dict())
-        config = replace(stored, **{name: getattr(config, name) for name in given})
+        given = set(options.on_the_command_line(context))
+        if "tails" in given:  # one of the settings
+            given.add("settings")
+        asked_for = given & set(stored.as_dict())
+        config = replace(stored, **{name: getattr(config, name) for name in asked_for})
         use(config.precision)
     elif data is None:
         raise ValueError(f"There is no run in {out} to go on with. Give the table to fit.")
@@ -104,9 +107,9 @@ def fit(
                 progress=sys.stderr.isatty(),
                 devices=jax.devices() if distributed else None,
             )
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         typer.echo(f"Stopped. Go on to the same numbers with: {again}", err=True)
-        raise typer.Exit(130) from None
+        raise typer.Exit(getattr(error, "status", 130)) from None
     if jax.process_index() == 0:
         _say(run)
 
@@ -127,19 +130,22 @@ def _say(run) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    held_out = run.split().held_out[:10_000]
+    from mflows.verdict import judged, some, warnings_of
+
+    kept, held_out = run.split()
+    found = judged(
+        run.flow, some(kept), held_out[:10_000], run.history, run.provenance.get("notes", ())
+    )
+    at = found.held_out
+    assert at is not None
     table = Table(title=f"{run.config.model} on {Path(run.config.data).name}", title_justify="left")
     table.add_column("held out", justify="left")
     for name in ("mean", "median", "worst"):
         table.add_column(name, justify="right")
-    system = run.config.system
-    if system.density == "none":
-        _row(table, "reconstruction error", run.flow.distance(held_out.x, held_out.condition), max)
-    else:
-        found = run.score(held_out)
-        if system.manifold != "none":
-            _row(table, "reconstruction error", found.distance, max)
-        _row(table, "log_prob (nats)", found.log_prob, min)
+    if at.distance is not None:
+        _row(table, "reconstruction error", at.distance, max)
+    if at.log_prob is not None:
+        _row(table, "log_prob (nats)", at.log_prob, min)
     seconds = sum(row["seconds"] for row in run.history)
     console = Console()
     console.print(table)
@@ -147,13 +153,32 @@ def _say(run) -> None:
         f"{run.source.rows:,} rows, {len(run.history)} epochs, {seconds:.1f} s of training.",
         highlight=False,
     )
+    for note in run.provenance.get("notes", ()):
+        console.print(note, highlight=False, style="dim")
+    doubts = warnings_of(found)
+    if not doubts:
+        console.print("Verdict: nothing looks wrong.", highlight=False)
+    for doubt in doubts:
+        console.print(f"Verdict: {doubt.title}. {doubt.detail}", highlight=False)
     folder = shlex.quote(str(run.folder))
     typer.echo(
         f"\nThe run is in {run.folder}. Next:\n"
         f"  mflows report {folder}\n"
         f"  mflows score {folder} NEW.csv --out scores.csv\n"
-        f"  mflows sample {folder} -n 1000 --out samples.csv"
+        f"  mflows sample {folder} {_points(run, kept)} --out samples.csv"
     )
+
+
+def _points(run, data) -> str:
+    """Options of ``mflows sample``: how many points, of a conditional flow at which condition."""
+    import numpy as np
+
+    names = run.source.condition_names
+    if not names:
+        return "-n 1000"
+    middle = np.median(data.condition[:1000], axis=0)
+    given = ",".join(f"{name}={value:.6g}" for name, value in zip(names, middle, strict=True))
+    return f"-n 1000 --condition {shlex.quote(given)}"
 
 
 def _row(table, name: str, values, worst: Callable) -> None:

@@ -17,7 +17,10 @@ def keep_compiled() -> None:
     """Let JAX keep what it compiles; before it is imported."""
     if "JAX_COMPILATION_CACHE_DIR" in os.environ:
         return
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    try:
+        caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
+    except RuntimeError:  # no home
+        return
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(caches / "mflows" / "xla")
     # The small programs too: a fit has dozens.
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")

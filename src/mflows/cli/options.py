@@ -1,7 +1,9 @@
 """Options and arguments that several commands share, and how their values are read."""
 
 import inspect
+import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -84,10 +86,16 @@ def _asked(
             help="Settings of the recipe, such as patience=10 or weight=1e4.",
         ),
     ] = "",
+    tails: Annotated[
+        bool,
+        typer.Option("--tails", help="Give columns the heavy tails that their data have."),
+    ] = False,
     drop_constant: Annotated[
         bool, typer.Option("--drop-constant", help="Leave out columns with one value only.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Seed of everything random.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=(1 << 63) - 1, help="Seed of everything random.")
+    ] = 0,
     precision: Annotated[
         str | None,
         typer.Option(help="float32 or float64. [default: JAX's own, float32]"),
@@ -119,13 +127,17 @@ def config(given: Mapping[str, Any]):
     system(given["model"])  # a wrong name is noticed before JAX is imported
     from mflows import runs
 
+    settings = _literals(given["settings"], "--set")
     read = {
         "data": str(given["data"]),
         "condition": names(given["condition"]),
-        "settings": _literals(given["settings"], "--set"),
+        "settings": {**settings, "tails": True} if given["tails"] else settings,
         "recipe_settings": _literals(given["recipe_settings"], "--recipe-set"),
     }
-    return runs.Config.from_dict({**given, **read})
+    known = {each.name for each in fields(runs.Config)}
+    return runs.Config(
+        **{name: value for name, value in {**given, **read}.items() if name in known}
+    )
 
 
 def on_the_command_line(context: typer.Context) -> list[str]:
@@ -136,6 +148,18 @@ def on_the_command_line(context: typer.Context) -> list[str]:
 
 def _literals(given: str, option: str) -> dict[str, Any]:
     return {name: literal(value) for name, value in pairs(given, option).items()}
+
+
+def check_memory(points: int, dim: int) -> None:
+    """Raise ``ValueError`` for more points of so many numbers than memory holds, thrice over."""
+    if not hasattr(os, "sysconf"):
+        return
+    memory, wanted = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"), 24 * points * dim
+    if wanted > memory:
+        raise ValueError(
+            f"Expected points that fit into memory, {memory / 2**30:.3g} GiB; {points:,} points of "
+            f"{dim} numbers need {wanted / 2**30:.3g} GiB. Draw fewer at a time."
+        )
 
 
 def names(text: str) -> tuple[str, ...]:

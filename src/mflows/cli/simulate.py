@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from mflows.cli.options import Output
+from mflows.cli.options import Output, check_memory
 from mflows.simulators import names as known
 
 
@@ -17,7 +17,7 @@ def simulate(
     ],
     out: Output,
     events: Annotated[int, typer.Option("--events", "-n", help="Number of points.")] = 100_000,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=(1 << 63) - 1, help="Seed of the draws.")] = 0,
 ) -> None:
     """Draw points from a simulator, each at its own parameters theta from the prior.
 
@@ -41,6 +41,7 @@ def simulate(
 
     check_output(out)
     source = simulators.named(simulator)
+    check_memory(events, 10)
     theta_key, key = jr.split(jr.key(seed))
     theta = source.prior.sample(theta_key, (events,))
     x = source.simulate(key, theta)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from mflows.cli.jax_setup import open_run
-from mflows.cli.options import Output, RunFolder, Table, pairs
+from mflows.cli.options import Output, RunFolder, Table, check_memory, pairs
 
 
 def score(run: RunFolder, data: Table, out: Output) -> None:
@@ -16,7 +16,8 @@ def score(run: RunFolder, data: Table, out: Output) -> None:
 
     Read the two together: log_prob is the density on the manifold at the point's projection,
     distance is how far off the manifold the point lies. For a conditional flow the table holds the
-    condition's columns too. A .npy, .h5 or .parquet file may be larger than memory.
+    condition's columns too. A .npy, .h5 or .parquet file may be larger than memory. A VAE has no
+    density: of it a lower bound is written, log_prob_bound.
 
     **Example**
 
@@ -29,6 +30,9 @@ def score(run: RunFolder, data: Table, out: Output) -> None:
 
     check_output(out)
     opened = open_run(run)
+    if not opened.flow.has_density:
+        _score_by_bounds(opened, data, out)
+        return
     scores = [opened.score(piece) for piece in _in_pieces(opened, data)]
     found = jax.tree.map(lambda *parts: np.concatenate(parts), *scores)
     doubtful = int(found.ill_conditioned.sum())
@@ -46,6 +50,25 @@ def score(run: RunFolder, data: Table, out: Output) -> None:
         )
 
 
+def _score_by_bounds(run, data: Path, out: Path) -> None:
+    import jax.random as jr
+    import numpy as np
+
+    from mflows.data import save_table
+    from mflows.metrics import log_prob_bound
+
+    bounds, distances = [], []
+    for number, piece in enumerate(_in_pieces(run, data)):
+        bounds.append(log_prob_bound(run.flow, piece, jr.key(number)))
+        distances.append(np.asarray(run.flow.distance(piece.x, piece.condition)))
+    bound, distance = np.concatenate(bounds), np.concatenate(distances)
+    save_table(out, {"log_prob_bound": bound, "distance": distance})
+    print(
+        f"Wrote {len(bound):,} rows to {out}: mean bound of log_prob {bound.mean():.4g}, mean "
+        f"distance {distance.mean():.4g}."
+    )
+
+
 def sample(
     run: RunFolder,
     out: Output,
@@ -58,7 +81,7 @@ def sample(
             show_default=False,
         ),
     ] = None,
-    seed: Annotated[int, typer.Option(help="Seed of the draws.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=(1 << 63) - 1, help="Seed of the draws.")] = 0,
     condition: Annotated[
         str,
         typer.Option(metavar="A=1,B=2", help="Condition of all points, for a conditional flow."),
@@ -92,6 +115,7 @@ def sample(
 
     check_output(out)
     opened = open_run(run)
+    check_memory(number or 0, opened.flow.dim)
     names = opened.source.condition_names
     key = jr.key(seed)
     if not names:
@@ -209,10 +233,12 @@ def _in_pieces(run, path: Path) -> Iterator:
     from rich.console import Console
     from rich.progress import Progress
 
-    data = run.load(path, stream=True)
+    data, before = run.load(path, stream=True), 0
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("Rows", total=len(data))
         for piece in data.pieces():
+            run.check_reach(path, piece, rows_before=before)
             yield piece
+            before += len(piece)
             bar.advance(task, len(piece))

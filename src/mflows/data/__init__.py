@@ -7,7 +7,14 @@ from mflows.data.checks import DataError, check_latent_dim
 from mflows.data.data import Data, Split
 from mflows.data.loading import STREAM_FORMATS, load, load_like, stream
 from mflows.data.mapped import Mapped, Scratch
-from mflows.data.save import check_output, replacing, save_array, save_table, write_atomically
+from mflows.data.save import (
+    check_output,
+    replacing,
+    save_array,
+    save_table,
+    sweep,
+    write_atomically,
+)
 
 __all__ = [
     "STREAM_FORMATS",
@@ -24,5 +31,6 @@ __all__ = [
     "save_array",
     "save_table",
     "stream",
+    "sweep",
     "write_atomically",
 ]

@@ -72,13 +72,8 @@ def check_finite(
 
 
 def equal_to(row: np.ndarray, array: np.ndarray) -> np.ndarray:
-    """Where an (N, *shape) array has the values of ``row``, shape (1, *shape), in float32.
-
-    In the precision in which models are usually trained a column such as 1e9, 1e9 + 1, ... has no
-    variance either.
-    """
-    with np.errstate(over="ignore"):
-        return np.equal(array.astype(np.float32), row.astype(np.float32))
+    """Where an (N, *shape) array has the values of ``row``, shape (1, *shape)."""
+    return np.equal(array, row)
 
 
 def varying(names: Sequence[str], constant: np.ndarray) -> tuple[str, ...]:
@@ -99,14 +94,13 @@ def check_varied(source: str, rows: int, constant: np.ndarray, names: Sequence[s
         )
     if constant.all():
         raise DataError(
-            f"{source}: expected rows that differ; all {rows} rows are equal in float32. "
-            "Is it the right file?"
+            f"{source}: expected rows that differ; all {rows} rows are equal. Is it the right file?"
         )
     if names and constant.any():
         which = varying(names, ~constant)
         raise DataError(
             f"{source}: expected columns that vary; got constant {plural(which)} "
-            "(one value only, in float32). Drop them with drop_constant=True "
+            "(one value only). Drop them with drop_constant=True "
             "(command line: --drop-constant)."
         )
 

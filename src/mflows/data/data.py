@@ -10,6 +10,7 @@ import numpy as np
 
 from mflows.data.checks import DataError, check_finite, listed
 from mflows.data.mapped import NUMBERS, Array, Mapped, stretches
+from mflows.data.moments import alike
 
 ROWS = 100_000
 """Rows taken from a file into memory at a time, at most: enough to judge an epoch by."""
@@ -21,12 +22,40 @@ def column_names(prefix: str, count: int) -> tuple[str, ...]:
 
 
 def as_float(array: Any) -> np.ndarray:
-    """Convert half and single precision to float32, every other real number to float64."""
+    """Convert half and single precision to float32, every other real number to float64.
+
+    Masked values are missing ones, NaN.
+    """
+    if np.ma.is_masked(array):
+        kind = np.result_type(array.dtype, np.float32)
+        array = array.astype(kind).filled(np.nan)
     array = np.asarray(array)
+    if array.dtype.kind == "O":
+        return _of_objects(array)
     if array.dtype.kind not in "fiub":
         raise DataError(f"Expected an array of numbers; got dtype {array.dtype}.")
     half_or_single = array.dtype.kind == "f" and array.dtype.itemsize <= 4
     return array.astype(np.float32 if half_or_single else np.float64, copy=False)
+
+
+def _of_objects(array: np.ndarray) -> np.ndarray:
+    """Numbers that came as objects, such as nullable columns; what is missing becomes NaN.
+
+    Raises:
+        DataError: At the first object that is no number.
+    """
+    found = np.empty(array.shape)
+    for place in np.ndindex(array.shape):
+        value = array[place]
+        try:
+            found[place] = np.nan if value is None or type(value).__name__ == "NAType" else value
+        except (TypeError, ValueError):
+            raise DataError(
+                f"Expected numbers; got {value!r} in row {place[0] + 1}"
+                + (f", column {place[1] + 1}" if len(place) > 1 else "")
+                + ". Remove this column or turn it into numbers."
+            ) from None
+    return found
 
 
 class Split(NamedTuple):
@@ -141,7 +170,8 @@ class Data:
     def split(self, fraction: float, seed: int) -> Split:
         """Hold out a random ``fraction`` of the rows, the same ones for the same seed.
 
-        Both parts keep at least one row; rows keep their order within each part. Of a file the part
+        Both parts keep at least one row; rows keep their order within each part. Rows that are
+        equal stay together: a row is not held out whose copy is trained on. Of a file the part
         held out is in memory, and therefore no more than a piece; the rest stays there.
         """
         if not 0 < fraction < 1 or len(self) < 2:
@@ -150,8 +180,48 @@ class Data:
                 f"got fraction {fraction} and {len(self)} rows."
             )
         count = min(max(round(fraction * len(self)), 1), len(self) - 1)
-        chosen = np.sort(self._random(count, seed))
-        return Split(kept=self._each(lambda array: _without(array, chosen)), held_out=self[chosen])
+        chosen = np.sort(self._with_copies(self._random(count, seed), count))
+        out = np.union1d(chosen, self._copies(self[chosen])) if self.mapped else chosen
+        return Split(kept=self.without(out), held_out=self[chosen])
+
+    def without(self, rows: np.ndarray) -> Self:
+        """All rows but those of these sorted indices; of a file nothing is read."""
+        return self._each(lambda array: _without(array, rows))
+
+    def different(self) -> int:
+        """Number of different rows, of those in memory or of a piece of a file."""
+        rows = self.sample(len(self), 0) if self.mapped else self
+        return len(np.unique(alike(rows.x, rows.condition)))
+
+    def _with_copies(self, chosen: np.ndarray, count: int) -> np.ndarray:
+        """The rows chosen at random, or, where rows are repeated, as many in whole groups."""
+        if self.mapped:
+            return chosen
+        _, group, sizes = np.unique(
+            alike(self.x, self.condition), return_inverse=True, return_counts=True
+        )
+        if len(sizes) in (1, len(self)):  # all are alike, or none
+            return chosen
+        taken = np.zeros(len(sizes), dtype=bool)
+        rows = 0
+        for each in dict.fromkeys(group[chosen]):  # in the random order
+            if rows >= count or taken.sum() == len(sizes) - 1:
+                break
+            taken[each] = True
+            rows += sizes[each]
+        return np.flatnonzero(taken[group])
+
+    def _copies(self, held_out: "Data") -> np.ndarray:
+        """Rows of the file that equal rows held out, where there are such."""
+        seen = alike(held_out.x, held_out.condition)
+        if len(np.unique(seen)) == len(seen):
+            return np.zeros(0, dtype=np.int64)
+        found, start = [], 0
+        for piece in self.pieces():
+            found.append(start + np.flatnonzero(np.isin(alike(piece.x, piece.condition), seen)))
+            start += len(piece)
+        copies = np.concatenate(found)
+        return copies if len(copies) < len(self) else np.zeros(0, dtype=np.int64)
 
     @property
     def _arrays(self) -> tuple[np.ndarray | None, ...]:

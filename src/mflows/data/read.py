@@ -6,6 +6,7 @@ columns. In .csv and .parquet files every column has its name. Numbers stay in t
 rows are asked for, where the format allows.
 """
 
+import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -18,6 +19,10 @@ from mflows.data import frames
 from mflows.data.checks import DataError
 from mflows.data.data import as_float, column_names
 from mflows.data.mapped import Mapped
+
+SWOLLEN, PACKED = 1 << 30, 100
+"""An archive that unpacks to more bytes than the first, and more times its own size than the
+second, is refused."""
 
 
 @dataclass(frozen=True)
@@ -121,6 +126,13 @@ def _read_npy(path: Path) -> Table:
 
 
 def _read_npz(path: Path) -> Table:
+    with zipfile.ZipFile(path) as archive:
+        packed, whole = path.stat().st_size, sum(info.file_size for info in archive.infolist())
+    if whole > SWOLLEN and whole > PACKED * packed:
+        raise DataError(
+            f"{path.name}: expected arrays of about the size of their file, {packed:,} bytes; got "
+            f"{whole:,} bytes when unpacked. If that is right, write them as .npy files."
+        )
     with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         return _from_arrays(path, dict(arrays))
 
@@ -133,6 +145,11 @@ def _read_h5(path: Path) -> Table:
 
     def visit(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
+            if item.is_virtual or item.external:
+                raise DataError(
+                    f"{path.name}: expected arrays in this file; got {name!r}, whose values are in "
+                    "other files, which are not read. Copy them into one file."
+                )
             text = h5py.check_string_dtype(item.dtype) is not None
             arrays[name] = np.asarray(item.asstr()[()]) if text else item
 
@@ -194,9 +211,10 @@ def _read_parquet(path: Path) -> Table:
 
 def _from_frame(path: Path, frame: Any, named: bool) -> Table:
     names, rows = frames.columns_and_rows(frame)
+    places = {name: place for place, name in enumerate(names)}
 
     def read(wanted: Sequence[str], start: int, stop: int) -> np.ndarray:
-        return frames.numbers(path.name, frame, [names.index(name) for name in wanted], start, stop)
+        return frames.numbers(path.name, frame, [places[name] for name in wanted], start, stop)
 
     return Table(path, rows, names, named, read, (len(names),))
 

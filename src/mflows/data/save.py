@@ -1,6 +1,7 @@
 """Write files, all or nothing: to a temporary file beside the target, which it then replaces."""
 
 import os
+import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,15 +20,29 @@ def replacing(path: str | Path) -> Iterator[BinaryIO]:
     """Open a binary file that takes the place of ``path`` when the block ends without an error.
 
     It is written beside ``path`` and moved there; after an error or a crash ``path`` is as it was.
+    A link stays a link, whose target is replaced; a file keeps its permissions. What is no file,
+    such as a pipe or /dev/null, is written to as it is.
     """
-    path = Path(path)
+    path = Path(os.path.realpath(path))
+    if path.exists() and not path.is_file():
+        with path.open("wb") as file:
+            yield file
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("w+b") as file:
+            if path.exists():
+                os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
             yield file
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what crashes have left of `replacing` in a folder that no other process writes to."""
+    for left in folder.glob(".*.tmp"):
+        left.unlink(missing_ok=True)
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
@@ -139,7 +154,12 @@ def save_array(
 def _write(path: Path, arrays: Arrays) -> None:
     """Write arrays in the format of the suffix: the columns of a table, or ``x`` and others."""
     with replacing(path) as file:
-        WRITERS[path.suffix.lower()](file, arrays)
+        try:
+            WRITERS[path.suffix.lower()](file, arrays)
+        except (OSError, ValueError):
+            raise
+        except Exception as error:  # a foreign writer's word for a full disk
+            raise OSError(f"{path.name} could not be written: {error}") from error
 
 
 def _frame(columns: Arrays) -> Any:

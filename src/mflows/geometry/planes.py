@@ -41,6 +41,10 @@ lower.
 
 NEIGHBOURS = 8
 QUANTILE = 0.99
+ALONE = 20.0
+"""Distance to the farthest of the neighbours, in its median, from which on a point is alone."""
+FEW = 0.02
+"""Part of the points that may be alone; of more, the distances say nothing."""
 TOLERANCE = 1.05
 STARTS = 3
 
@@ -66,6 +70,18 @@ def neighbours_of(u: np.ndarray) -> np.ndarray:
 
     search = NearestNeighbors(n_neighbors=count, algorithm="brute")
     return search.fit(u).kneighbors(u, return_distance=False)[:, 1:]
+
+
+def in_company(z: Float[np.ndarray, "N D"]) -> np.ndarray:
+    """Which points have others near them, shape (N,); all, where more than a few have none.
+
+    A point that is alone, such as a row of sentinels, is no part of a manifold, and no plane or
+    embedding should be judged by it.
+    """
+    near = neighbours_of(z)
+    apart = np.linalg.norm(z[near] - z[:, None], axis=2).max(1)
+    alone = apart > ALONE * np.median(apart)
+    return ~alone if alone.mean() <= FEW else np.ones(len(z), dtype=bool)
 
 
 def conflict(z: Float[np.ndarray, "N D"], u: Float[np.ndarray, "N n"]) -> float:
@@ -165,6 +181,7 @@ def choose_plane(
     """
     rng = generator(key)
     scored = np.asarray(z[rng.permutation(len(z))[: 3 * points]], float)
+    scored = scored[in_company(scored)]
     dim, centred = scored.shape[1], scored - scored.mean(0)
     axes = _principal_axes(centred)
     if len(axes) <= n:  # some plane holds all points

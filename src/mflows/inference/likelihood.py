@@ -12,6 +12,7 @@ from typing import cast
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Scalar
 from paramax import unwrap
 
@@ -63,11 +64,11 @@ def log_likelihood(model: Flow | HasLogProb, x: ArrayLike) -> LogLikelihood:
     Raises:
         ValueError: If the flow has no condition, or for another shape of ``x``.
     """
-    x = jnp.asarray(x, dtype=float)
+    x = np.asarray(x)
     if not isinstance(model, Flow):
         if x.ndim < 2:
             raise ValueError(f"Expected observed points of shape (m, D); got {x.shape}.")
-        return _Known(model, x)
+        return _Known(model, jnp.asarray(x, dtype=float))
     if model.cond_shape is None:
         raise ValueError(
             "Expected a flow with a condition theta to infer; this flow has no theta. Build and "
@@ -80,7 +81,9 @@ def log_likelihood(model: Flow | HasLogProb, x: ArrayLike) -> LogLikelihood:
             f"Expected observed points of shape (m, {expected}) for this flow; got {x.shape}.{hint}"
         )
     if model.chart.cond_shape is None:
-        # The condition is needed by the flow's checks only.
-        u = model.encode(x, jnp.zeros(model.cond_shape))
+        centre = None if model.conditions is None else model.conditions.placement.centre
+        # The condition is needed by the flow's checks only: any one in the range of training.
+        u = model.encode(x, np.zeros(model.cond_shape) if centre is None else centre)
         return _OfLatents(cast(Flow, unwrap(model)), u)
-    return _OfPoints(cast(Flow, unwrap(model)), x)
+    centred = model.around(np.zeros(model.shape))
+    return _OfPoints(cast(Flow, unwrap(centred)), model.centred(x))

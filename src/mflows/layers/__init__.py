@@ -1,8 +1,22 @@
 """Layers: bijections of data space that a chart or a latent density is made of."""
 
 from mflows.layers.circular import circular_spline_stack
-from mflows.layers.conformal import Dilation, Inversion, Reflection, conformal_stack, is_conformal
-from mflows.layers.placement import Placement, place, placement_of
+from mflows.layers.conformal import (
+    Dilation,
+    Inversion,
+    Reflection,
+    SpecialConformal,
+    conformal_stack,
+    is_conformal,
+)
+from mflows.layers.placement import (
+    Placement,
+    outermost,
+    place,
+    placement_of,
+    scale_of,
+    unit_of,
+)
 from mflows.layers.rational_quadratic import CircularSpline, RationalQuadraticSpline
 from mflows.layers.sphere_coupling import SphereCoupling, sphere_spline_stack
 from mflows.layers.splines import spline_coupling, spline_stack
@@ -15,16 +29,20 @@ __all__ = [
     "Placement",
     "RationalQuadraticSpline",
     "Reflection",
+    "SpecialConformal",
     "SphereCoupling",
     "Stack",
     "circular_spline_stack",
     "conformal_stack",
     "is_conformal",
     "leading",
+    "outermost",
     "place",
     "placement_of",
+    "scale_of",
     "shaped",
     "sphere_spline_stack",
     "spline_coupling",
     "spline_stack",
+    "unit_of",
 ]

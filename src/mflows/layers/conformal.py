@@ -8,6 +8,8 @@ By Liouville's theorem those of more than two dimensions are made of reflections
 translations and inversions in spheres.
 """
 
+from typing import Any
+
 import equinox as eqx
 import jax.numpy as jnp
 import jax.random as jr
@@ -94,12 +96,54 @@ class Inversion(AbstractBijection):
         self.shape = center.shape
 
     def transform_and_log_det(self, x, condition=None):
-        away = x - self.center
-        square = jnp.sum(away**2)
-        return self.center + away / square, -self.shape[0] * jnp.log(square)
+        offset, log_det = _inverted(x - self.center)
+        return self.center + offset, log_det
 
     def inverse_and_log_det(self, y, condition=None):
         return self.transform_and_log_det(y)
+
+
+class SpecialConformal(AbstractBijection):
+    """Dilation and translation between two inversions in the unit sphere around c.
+
+    With offsets from c throughout: added to c and taken off again, a small offset would lose as
+    many digits as it is smaller than c.
+
+    Args:
+        center: The centre c.
+        log_scale: Logarithm of the dilation around c, one number for all axes.
+        shift: The translation.
+    """
+
+    center: Float[Array, " dim"]
+    log_scale: Scalar
+    shift: Float[Array, " dim"]
+    shape: tuple[int, ...]
+    cond_shape: None = None
+
+    def __init__(
+        self, center: Float[Array, " dim"], log_scale: Scalar, shift: Float[Array, " dim"]
+    ):
+        self.center = center
+        self.log_scale = log_scale
+        self.shift = shift
+        self.shape = center.shape
+
+    def transform_and_log_det(self, x, condition=None):
+        offset, first = _inverted(x - self.center)
+        offset, last = _inverted(jnp.exp(self.log_scale) * offset + self.shift)
+        return self.center + offset, self.shape[0] * self.log_scale + first + last
+
+    def inverse_and_log_det(self, y, condition=None):
+        offset, first = _inverted(y - self.center)
+        offset, last = _inverted(jnp.exp(-self.log_scale) * (offset - self.shift))
+        return self.center + offset, -self.shape[0] * self.log_scale + first + last
+
+
+def _inverted(offset: Any) -> tuple[Float[Array, " dim"], Scalar]:
+    """An offset from the centre after inversion, and the log-determinant of that."""
+    square = jnp.sum(offset**2)
+    return offset / square, -offset.size * jnp.log(square)
 
 
 def conformal_stack(
@@ -121,14 +165,13 @@ def conformal_stack(
     def layer(key: PRNGKeyArray) -> AbstractBijection:
         normals_key, center_key = jr.split(key)
         center = jr.normal(center_key, (dim,))
-        inversion = Inversion(reach * center / jnp.linalg.norm(center))
+        center = reach * center / jnp.linalg.norm(center)
         turns = [
             Reflection(normal)
             for normal in jr.normal(normals_key, (reflections, dim))
             for _ in range(2)
         ]
-        middle = Dilation(jnp.zeros(()), jnp.zeros(dim))
-        return Chain([*turns, inversion, middle, inversion])
+        return Chain([*turns, SpecialConformal(center, jnp.zeros(()), jnp.zeros(dim))])
 
     return Scan(eqx.filter_vmap(layer)(jr.split(key, layers)))
 
@@ -136,7 +179,9 @@ def conformal_stack(
 def is_conformal(bijection) -> bool:
     """Whether a bijection is conformal by construction, whatever its parameters."""
     match bijection:
-        case Reflection() | Dilation() | Inversion() | Identity() | Loc() | Permute() | Flip():
+        case Reflection() | Dilation() | Inversion() | SpecialConformal() | Identity():
+            return True
+        case Loc() | Permute() | Flip():
             return True
         case Chain():
             return all(map(is_conformal, bijection.bijections))

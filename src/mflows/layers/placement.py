@@ -1,40 +1,51 @@
 r"""Where a chart sits in data space: scaling and the choice of the starting plane.
 
-    x = mean + scale * (Q z),   Q orthogonal
+    x = mean + scale * T(Q z),   Q orthogonal
 
 ``z`` has zero mean and comparable scales, and the plane of its first n axes is the one from which
-learning starts. Both are chosen from data before training (see ``mflows.training.starts``) and do
-not train. Being a layer of the chart, the scaling enters the Gram determinant by the chain rule
-and all public numbers stay in the data's own units. Q is kept as n reflections
-(``mflows.layers.reflections``).
+learning starts. T is the identity, or gives columns heavy tails (``mflows.layers.tails``). All are
+chosen from data before training (see ``mflows.training.starts``) and do not train. Being a layer of
+the chart, the scaling enters the Gram determinant by the chain rule and all public numbers stay in
+the data's own units. Q is kept as n reflections (``mflows.layers.reflections``).
+
+Data such as POSIX seconds have a mean far beyond their spread, and lose their digits in single
+precision. So a mean is kept as two numbers, to 48 bits, and a flow takes it off in double precision
+before it computes in single (``Placement.centre``, ``Flow.centred``).
 """
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flowjax.bijections import AbstractBijection
-from jaxtyping import ArrayLike, Float, PyTree
-from paramax import NonTrainable
+from flowjax.bijections import AbstractBijection, Chain
+from jaxtyping import Array, ArrayLike, Float, PyTree, Scalar
+from paramax import NonTrainable, unwrap
 
 from mflows.layers.reflections import reflections_to
+from mflows.layers.tails import heavier, lighter
 
 
 class Placement(AbstractBijection):
     """An affine map of data space that does not train; the identity until it is placed.
 
     Args:
-        mean: Centre of the data, of the shape of a data point of D features.
+        mean: Centre of the data, of the shape of a data point of D features; double precision is
+            kept, the rest beyond single precision in ``remainder``.
         scale: Positive scale per feature, of the same shape.
         plane: Orthonormal vectors that span the plane, shape (n, D): the first n columns of Q,
             which turns the features in their order. ``None``, or none of them, for a placement
             that only shifts and scales.
+        tails: Indices of the lower and upper tails, shape (2, *shape), 0 for light ones; ``None``
+            for a placement without T.
     """
 
     mean: Any  # a NonTrainable array; the array itself in methods, which act on unwrapped layers
+    remainder: Any
     scale: Any
     reflections: Any
+    tails: Any
     shape: tuple[int, ...]
     plane_dim: int
     cond_shape: None = None
@@ -44,34 +55,83 @@ class Placement(AbstractBijection):
         mean: Float[ArrayLike, "..."],
         scale: Float[ArrayLike, "..."],
         plane: Float[ArrayLike, "n D"] | None = None,
+        tails: Float[ArrayLike, "2 ..."] | None = None,
     ):
         self.shape = np.shape(mean)
         plane = np.zeros((0, np.size(mean))) if plane is None else np.asarray(plane)
         self.plane_dim = len(plane)
-        self.mean, self.scale, self.reflections = (
-            NonTrainable(jax.tree.map(lambda array: jnp.asarray(array, dtype=float), part))
-            for part in (mean, scale, reflections_to(plane))
+        high, low = _in_two(mean)
+        scale, tails = np.asarray(scale), None if tails is None else np.asarray(tails)
+        self.mean, self.remainder, self.scale, self.reflections, self.tails = (
+            part
+            if part is None
+            else NonTrainable(jax.tree.map(lambda array: jnp.asarray(array, dtype=float), part))
+            for part in (high, low, scale, reflections_to(plane), tails)
         )
 
     @classmethod
-    def identity(cls, shape: int | tuple[int, ...], plane_dim: int = 0) -> "Placement":
+    def identity(
+        cls, shape: int | tuple[int, ...], plane_dim: int = 0, *, tails: bool = False
+    ) -> "Placement":
         """The placement that changes nothing, until it is placed on a plane of ``plane_dim``.
 
         Args:
             shape: Number D of features, or shape of a data point.
             plane_dim: Dimension n of the plane.
+            tails: Let it be placed on data with heavy tails.
         """
         mean = np.zeros(shape)
-        return cls(mean, np.ones(shape), np.eye(plane_dim, mean.size))
+        indices = np.zeros((2, *mean.shape)) if tails else None
+        return cls(mean, np.ones(shape), np.eye(plane_dim, mean.size), indices)
+
+    @property
+    def centre(self) -> np.ndarray:
+        """The mean in double precision."""
+        return numbers(self.mean) + numbers(self.remainder)
+
+    def moved(self, mean: Float[ArrayLike, "..."]) -> "Placement":
+        """The same scale and plane around another mean."""
+        wrapped = isinstance(self.mean, NonTrainable)
+        parts = (jnp.asarray(part, dtype=float) for part in _in_two(mean))
+        parts = tuple(NonTrainable(part) if wrapped else part for part in parts)
+        return eqx.tree_at(lambda layer: (layer.mean, layer.remainder), self, parts)
 
     def transform_and_log_det(self, x, condition=None):
         turned = self.reflections.turn(jnp.ravel(x)).reshape(self.shape)
-        return self.mean + self.scale * turned, jnp.log(self.scale).sum()
+        log_det = jnp.log(self.scale).sum()
+        if self.tails is not None:
+            turned, slope = heavier(turned, self.tails)
+            log_det += slope.sum()
+        return self.mean + (self.remainder + self.scale * turned), log_det
 
     def inverse_and_log_det(self, y, condition=None):
-        z = (y - self.mean) / self.scale
-        turned = self.reflections.turn_back(jnp.ravel(z)).reshape(self.shape)
-        return turned, -jnp.log(self.scale).sum()
+        z, log_det = self.scaled(y)
+        return self.reflections.turn_back(jnp.ravel(z)).reshape(self.shape), log_det
+
+    def scaled(self, y: ArrayLike) -> tuple[Array, Scalar]:
+        """A point standardised, but not yet turned, and the log-determinant of that map."""
+        z, log_det = ((y - self.mean) - self.remainder) / self.scale, -jnp.log(self.scale).sum()
+        if self.tails is None:
+            return z, log_det
+        z, slope = lighter(z, self.tails)
+        return z, log_det + slope.sum()
+
+
+def plain(part: Any) -> Any:
+    """An array that may be wrapped, without the operation that unwrapping is."""
+    return part.tree if isinstance(part, NonTrainable) else part
+
+
+def numbers(part: Any) -> np.ndarray:
+    """An array that may be wrapped, in double precision, off the device."""
+    return np.asarray(plain(part), dtype=np.float64)
+
+
+def _in_two(mean: Float[ArrayLike, "..."]) -> tuple[np.ndarray, np.ndarray]:
+    """A mean in JAX's precision, and what that leaves of it."""
+    mean = np.asarray(mean, dtype=np.float64)
+    high = mean.astype(jnp.zeros(()).dtype)
+    return high, mean - high
 
 
 def placement_of(part: PyTree) -> Placement | None:
@@ -79,6 +139,39 @@ def placement_of(part: PyTree) -> Placement | None:
     leaves = jax.tree.leaves(part, is_leaf=lambda leaf: isinstance(leaf, Placement))
     placements = [leaf for leaf in leaves if isinstance(leaf, Placement)]
     return placements[-1] if placements else None
+
+
+def outermost(chart: PyTree) -> Placement | None:
+    """The placement that a chart ends with, between it and data space; ``None`` if it has none."""
+    layer = getattr(chart, "bijection", None)
+    while isinstance(layer, Chain):
+        layer = layer.bijections[-1]
+    return layer if isinstance(layer, Placement) else None
+
+
+def scale_of(chart: PyTree) -> Float[Array, " D"] | None:
+    """Scales of the D numbers of a point: those of the placement that a chart ends with."""
+    placement = unwrap(outermost(chart))
+    return None if placement is None else jnp.ravel(placement.scale)
+
+
+def unit_of(chart: PyTree) -> Scalar:
+    """The largest of these scales, 1 without a placement: what lengths are measured in."""
+    scale = scale_of(chart)
+    return jnp.ones(()) if scale is None else jax.lax.stop_gradient(scale.max())
+
+
+def length(x: Array, axes: int | None = None) -> Scalar:
+    """Euclidean norm over all axes, or the last ``axes``, with derivative 0 at 0.
+
+    Of numbers of any size: squares of 1e-30 or 1e30 are none that single precision holds.
+    """
+    over = None if axes is None else tuple(range(-axes, 0))
+    unit = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=over, initial=0, keepdims=True))
+    unit = jnp.where((unit > jnp.finfo(unit.dtype).tiny) & jnp.isfinite(unit), unit, 1)
+    squares = jnp.sum((x / unit) ** 2, axis=over)
+    zero = squares == 0  # not `> 0`, which would take NaN for 0
+    return unit.reshape(squares.shape) * jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, squares)))
 
 
 def place(part: PyTree, placement: Placement) -> PyTree:

@@ -33,6 +33,9 @@ from mflows.nets import ResidualMLP
 class SphereCoupling(AbstractBijection):
     """One layer: moves heights along the last axis, given the direction of the other coordinates.
 
+    A point off the sphere keeps its distance from 0, so that the layer is a bijection of all space
+    but 0, and its log-determinant is that of space too.
+
     Args:
         key: Random key for the initial weights.
         dim: Number of coordinates n + 1, at least 3.
@@ -127,8 +130,8 @@ def sphere_spline_stack(
     return Stack(eqx.filter_vmap(layer)(jr.split(key, layers)))
 
 
-def length(x: Array, axes: int | None = None) -> Scalar:
-    """Euclidean norm over all axes, or the last ``axes``, with derivative 0 at 0."""
-    squares = jnp.sum(x**2, axis=None if axes is None else tuple(range(-axes, 0)))
+def length(x: Array) -> Scalar:
+    """Euclidean norm with derivative 0 at 0, and where squares vanish in the precision at hand."""
+    squares = jnp.sum(x**2)
     zero = squares == 0  # not `> 0`, which would take NaN for 0
     return jnp.where(zero, 0.0, jnp.sqrt(jnp.where(zero, 1.0, squares)))

@@ -182,6 +182,8 @@ def spline_stack(
         settings: ``cond_dim``, ``bins``, ``interval``, ``width`` and ``blocks``, as for
             `spline_coupling`.
     """
+    if layers < 1:
+        raise ValueError(f"Expected layers >= 1; got {layers}.")
     keys = jr.split(key, layers + 1)
 
     def layer(key: PRNGKeyArray, order: jnp.ndarray) -> AbstractBijection:

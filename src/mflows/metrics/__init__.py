@@ -9,7 +9,7 @@ from mflows.metrics.errors import (
     reconstruction_error,
     sample_distance,
 )
-from mflows.metrics.importance_weighted import importance_weighted_bound
+from mflows.metrics.importance_weighted import importance_weighted_bound, log_prob_bound
 from mflows.metrics.two_sample import two_sample_test
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "importance_weighted_bound",
     "kl_divergences",
     "log_density_error",
+    "log_prob_bound",
     "mmd",
     "outlier_auc",
     "reconstruction_error",

@@ -20,6 +20,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import ArrayLike, PRNGKeyArray
 
+from mflows.charts import condition_for
 from mflows.flow import Flow
 from mflows.simulators import HasDistance, HasLogProb, Simulator
 
@@ -55,10 +56,11 @@ def kl_divergences(
     true_key, flow_key = jr.split(key)
     theta = jnp.asarray(theta, dtype=float)
     x = simulator.simulate(true_key, jnp.broadcast_to(theta, (count, *theta.shape)))
-    log_q, distance = flow.log_prob_and_distance(x, theta)
+    given = condition_for(flow, theta)
+    log_q, distance = flow.log_prob_and_distance(x, given)
     spread = float(jnp.sqrt(jnp.var(x, axis=0).sum()))
     _check("True points are", distance, spread)
-    samples, log_q_own = flow.sample_and_log_prob(flow_key, (count,), theta)
+    samples, log_q_own = flow.sample_and_log_prob(flow_key, (count,), given)
     if isinstance(simulator, HasDistance):
         _check("Points of the flow are", simulator.distance(samples), spread)
 

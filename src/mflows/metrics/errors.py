@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import ArrayLike
 from sklearn.metrics import roc_auc_score
 
+from mflows.charts import condition_for
 from mflows.data import Data
 from mflows.flow import Flow
 from mflows.simulators import HasDistance, HasLogProb
@@ -14,7 +15,7 @@ def reconstruction_error(flow: Flow, data: Data) -> dict[str, float]:
 
     A maximum far above the mean tells of a fold or a tear in the learned manifold.
     """
-    distance = np.asarray(flow.distance(data.x, data.condition))
+    distance = np.asarray(flow.distance(data.x, condition_for(flow, data.condition)))
     return {
         "reconstruction": float(distance.mean()),
         "reconstruction_q99": float(np.quantile(distance, 0.99)),
@@ -40,7 +41,7 @@ def log_density_error(flow: Flow, data: Data, simulator: HasLogProb) -> dict[str
     if data.condition is None:
         raise ValueError("Expected data with the condition theta that the true density needs.")
     truth = np.asarray(simulator.log_prob(data.x, data.condition))
-    error = truth - np.asarray(flow.log_prob(data.x, data.condition))
+    error = truth - np.asarray(flow.log_prob(data.x, condition_for(flow, data.condition)))
     return {"log_density_gap": float(error.mean()), "log_density_std": float(error.std())}
 
 

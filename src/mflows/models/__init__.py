@@ -15,9 +15,15 @@ No data enter here: scaling and the starting plane are chosen by ``mflows.fit``.
 not depend on the condition theta unless ``conditional_chart`` says so; the latent density does.
 """
 
+import copyreg
 import json
 from collections.abc import Callable
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from mflows.flow import Flow
@@ -27,6 +33,7 @@ from mflows.models.free_networks import gan, pae, ripf
 from mflows.models.learned import m_flow, me_flow
 from mflows.models.prescribed import fom
 from mflows.models.variational import log_weight, vae
+from mflows.volume import Volume
 
 __all__ = [
     "BUILDERS",
@@ -55,3 +62,27 @@ def rebuild(key: PRNGKeyArray, built: tuple[str, str], **changes) -> Flow:
     """Build a flow like the one with ``flow.built == built``, with some arguments changed."""
     name, arguments = built
     return BUILDERS[name](key, **{**json.loads(arguments), **changes})
+
+
+def _reduced(flow: Flow) -> tuple[Callable[..., Flow], tuple]:
+    """For pickle: how a flow was built, and its arrays; functions do not pickle."""
+    if flow.built is None:
+        raise TypeError(
+            "Expected a flow built by a function of mflows.models to pickle, which can be rebuilt "
+            "from its name and arguments; this one was put together by hand. Build it in a "
+            "function decorated with mflows.models.remembered, and use mflows.save."
+        )
+    arrays = [np.asarray(leaf) for leaf in jax.tree.leaves(eqx.filter(flow, eqx.is_array))]
+    return _restored, (flow.built, arrays, flow.volume)
+
+
+def _restored(built: tuple[str, str], arrays: list[np.ndarray], volume: Volume) -> Flow:
+    """The flow of a pickle."""
+    skeleton = eqx.filter_eval_shape(rebuild, jr.key(0), built)
+    shapes, rest = eqx.partition(skeleton, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
+    structure = jax.tree.structure(shapes)
+    flow = eqx.combine(jax.tree.unflatten(structure, map(jnp.asarray, arrays)), rest)
+    return Flow(flow.chart, flow.latent, volume, conditions=flow.conditions, built=built)
+
+
+copyreg.pickle(Flow, _reduced)

@@ -7,7 +7,7 @@ from jaxtyping import PRNGKeyArray
 from mflows.charts import BijectionChart, Composed, Pad, Placement, shaped, spline_stack
 from mflows.flow import Flow
 from mflows.latents import Thickened
-from mflows.models.building import point, remembered, size, spline_parts
+from mflows.models.building import conditions, point, remembered, size, spline_parts
 
 
 @remembered
@@ -22,6 +22,7 @@ def ambient_flow(
     interval: float = 6.0,
     width: int = 64,
     blocks: int = 1,
+    tails: bool = False,
 ) -> Flow:
     """An ambient flow (AF): an ordinary normalizing flow on all of R^D.
 
@@ -31,8 +32,8 @@ def ambient_flow(
     splines = dict(bins=bins, interval=interval, width=width, blocks=blocks)
     cond_dim = size(cond_shape)
     stack = spline_stack(key, dim, cond_dim=cond_dim, layers=layers, linear=linear, **splines)
-    chart = BijectionChart(shaped(stack, shape)).then(Placement.identity(shape))
-    return Flow(chart, StandardNormal((dim,)))
+    chart = BijectionChart(shaped(stack, shape)).then(Placement.identity(shape, tails=tails))
+    return Flow(chart, StandardNormal((dim,)), conditions=conditions(cond_shape))
 
 
 @remembered
@@ -51,6 +52,7 @@ def pie(
     interval: float = 6.0,
     width: int = 64,
     blocks: int = 1,
+    tails: bool = False,
 ) -> Flow:
     r"""A pseudo-invertible encoder (PIE; Beitler et al. 2021): an ambient flow with a thin axis.
 
@@ -69,8 +71,9 @@ def pie(
     bijection, along = spline_parts(
         jr.split(key), shape, latent_dim, cond_shape, conditional_chart, layers, **splines
     )
-    chart = BijectionChart(bijection).then(Placement.identity(shape, latent_dim))
-    return Flow(chart, Thickened(along, dim, noise=noise))
+    chart = BijectionChart(bijection).then(Placement.identity(shape, latent_dim, tails=tails))
+    latent = Thickened(along, dim, noise=noise)
+    return Flow(chart, latent, conditions=conditions(cond_shape))
 
 
 def on_manifold(flow: Flow) -> Flow:
@@ -88,4 +91,5 @@ def on_manifold(flow: Flow) -> Flow:
             f"latent density {type(flow.latent).__name__}."
         )
     plane = Pad(flow.latent.latent_dim, flow.shape)
-    return Flow(Composed(plane, flow.chart.bijection), flow.latent.along)
+    chart = Composed(plane, flow.chart.bijection)
+    return Flow(chart, flow.latent.along, conditions=flow.conditions)

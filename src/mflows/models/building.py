@@ -3,7 +3,7 @@
 import inspect
 import json
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
 
 import equinox as eqx
@@ -14,7 +14,9 @@ from flowjax.distributions import StandardNormal, Transformed
 from jaxtyping import PRNGKeyArray
 
 from mflows.charts import Placement, shaped, spline_stack
+from mflows.conditions import Conditions
 from mflows.flow import Flow
+from mflows.keys import checked
 
 
 def remembered(build: Callable[..., Flow], *, name: str | None = None) -> Callable[..., Flow]:
@@ -41,13 +43,13 @@ def remembered(build: Callable[..., Flow], *, name: str | None = None) -> Callab
 
     @wraps(build)
     def builder(key: PRNGKeyArray, *args, **kwargs) -> Flow:
-        bound = signature.bind(key, *args, **kwargs)
+        bound = signature.bind(checked(key), *args, **kwargs)
         bound.apply_defaults()
         arguments = {name: value for name, value in bound.arguments.items() if name != "key"}
         arguments = jax.tree.map(_plain, arguments)
         flow = compiled(key, **arguments)
         built = name, json.dumps(arguments, sort_keys=True)
-        return Flow(flow.chart, flow.latent, flow.volume, built=built)
+        return Flow(flow.chart, flow.latent, flow.volume, conditions=flow.conditions, built=built)
 
     builder.__name__ = name
     return builder
@@ -60,6 +62,11 @@ def _plain(setting):
 
 def point(shape) -> tuple[tuple[int, ...], int]:
     """The shape of a data point, in integers, and the number D of its features."""
+    if not isinstance(shape, Sequence | np.ndarray):
+        raise ValueError(
+            f"Expected the shape of a data point, such as ({shape},) for {shape} columns; got "
+            f"{shape!r}."
+        )
     shape = tuple(int(size) for size in shape)
     if not shape or min(shape) < 1:
         raise ValueError(f"Expected the shape of a data point, such as (D,); got {shape}.")
@@ -68,14 +75,19 @@ def point(shape) -> tuple[tuple[int, ...], int]:
 
 def vector(shape) -> int:
     """The size D of a shape (D,); ``ValueError`` for the shape of anything but a vector."""
-    if len(shape) != 1:
-        raise ValueError(f"Expected the shape (D,) of a vector; got {tuple(shape)}.")
+    if not isinstance(shape, Sequence | np.ndarray) or len(shape) != 1:
+        raise ValueError(f"Expected the shape (D,) of a vector; got {shape!r}.")
     return int(shape[0])
 
 
 def size(cond_shape) -> int | None:
     """Number of components of a condition, ``None`` without one."""
     return None if cond_shape is None else vector(cond_shape)
+
+
+def conditions(cond_shape) -> Conditions | None:
+    """Conditions to be placed on data, ``None`` without any."""
+    return None if cond_shape is None else Conditions.identity((vector(cond_shape),))
 
 
 def spline_flow(

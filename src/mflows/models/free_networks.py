@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray
 from mflows.charts import Encoded, Generator, Inverted, Placement
 from mflows.charts.chart import check_latent_dim
 from mflows.flow import Flow
-from mflows.models.building import point, remembered, size, spline_flow
+from mflows.models.building import conditions, point, remembered, size, spline_flow
 from mflows.nets import SkipMLP
 
 
@@ -26,6 +26,7 @@ def pae(
     latent_layers: int = 3,
     bins: int = 10,
     interval: float = 6.0,
+    tails: bool = False,
 ) -> Flow:
     """A probabilistic autoencoder (PAE; Boehm & Seljak 2020, arXiv 2006.05479).
 
@@ -45,6 +46,7 @@ def pae(
         latent_layers: Number of spline coupling layers of the latent density.
         bins: Number of spline bins.
         interval: Half width of the splines' interval, in units of the scaled codes.
+        tails: Give columns the heavy tails that their data have (``mflows.layers.tails``).
     """
     shape, dim = point(shape)
     check_latent_dim(latent_dim, dim)
@@ -55,7 +57,8 @@ def pae(
     chart = Encoded(generator, SkipMLP(encoder_key, dim, latent_dim, **given))
     settings = {"layers": latent_layers, "bins": bins, "interval": interval, "width": width}
     latent = spline_flow(latent_key, latent_dim, cond_dim, **settings)
-    return Flow(chart.then(Placement.identity(shape, latent_dim)), latent)
+    chart = chart.then(Placement.identity(shape, latent_dim, tails=tails))
+    return Flow(chart, latent, conditions=conditions(cond_shape))
 
 
 ripf = remembered(inspect.unwrap(pae), name="ripf")
@@ -77,6 +80,7 @@ def gan(
     width: int = 64,
     blocks: int = 2,
     starts: int = 64,
+    tails: bool = False,
 ) -> Flow:
     """The generator of a GAN, as a chart: its samples lie on a manifold.
 
@@ -94,4 +98,5 @@ def gan(
         generator_key, latent_dim, dim, cond_size=size(cond_shape), width=width, blocks=blocks
     )
     chart = Inverted(Generator(network, shape), starts_key, starts=starts)
-    return Flow(chart.then(Placement.identity(shape, latent_dim)), StandardNormal((latent_dim,)))
+    chart = chart.then(Placement.identity(shape, latent_dim, tails=tails))
+    return Flow(chart, StandardNormal((latent_dim,)), conditions=conditions(cond_shape))

@@ -5,7 +5,7 @@ from jaxtyping import PRNGKeyArray
 
 from mflows.charts import Encoded, Pad, Placement
 from mflows.flow import Flow
-from mflows.models.building import point, remembered, size, spline_parts
+from mflows.models.building import conditions, point, remembered, size, spline_parts
 from mflows.nets import SkipMLP
 
 
@@ -24,6 +24,7 @@ def m_flow(
     interval: float = 6.0,
     width: int = 64,
     blocks: int = 1,
+    tails: bool = False,
 ) -> Flow:
     """An M-flow (Brehmer & Cranmer 2020): learned manifold, learned density on it.
 
@@ -40,6 +41,7 @@ def m_flow(
         interval: Half width of the splines' interval, in units of the scaled data.
         width: Width of the conditioner networks.
         blocks: Number of residual blocks in the conditioner networks.
+        tails: Give columns the heavy tails that their data have (``mflows.layers.tails``).
     """
     shape, _ = point(shape)
     plane = Pad(latent_dim, shape)
@@ -48,8 +50,8 @@ def m_flow(
     bijection, latent = spline_parts(
         jr.split(key), shape, latent_dim, cond_shape, conditional_chart, layers, **splines
     )
-    chart = plane.then(bijection).then(Placement.identity(shape, latent_dim))
-    return Flow(chart, latent)
+    chart = plane.then(bijection).then(Placement.identity(shape, latent_dim, tails=tails))
+    return Flow(chart, latent, conditions=conditions(cond_shape))
 
 
 @remembered
@@ -69,6 +71,7 @@ def me_flow(
     blocks: int = 1,
     encoder_width: int = 64,
     encoder_blocks: int = 2,
+    tails: bool = False,
 ) -> Flow:
     """An M_e-flow (Brehmer & Cranmer 2020): an M-flow whose encoder is a network of its own.
 
@@ -87,5 +90,7 @@ def me_flow(
     given = {"cond_size": size(cond_shape) if conditional_chart else None}
     sizes = {"width": encoder_width, "blocks": encoder_blocks}
     encoder = SkipMLP(encoder_key, dim, latent_dim, **given, **sizes)
-    chart = Encoded(plane.then(bijection), encoder).then(Placement.identity(shape, latent_dim))
-    return Flow(chart, latent)
+    chart = Encoded(plane.then(bijection), encoder).then(
+        Placement.identity(shape, latent_dim, tails=tails)
+    )
+    return Flow(chart, latent, conditions=conditions(cond_shape))

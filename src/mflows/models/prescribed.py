@@ -9,7 +9,7 @@ from jaxtyping import PRNGKeyArray
 from mflows.charts import Chart, Circle, Sphere, Torus
 from mflows.flow import Flow
 from mflows.latents import sphere_flow, torus_flow
-from mflows.models.building import remembered, size, vector
+from mflows.models.building import conditions, remembered, size, vector
 
 
 class _Prescribed(NamedTuple):
@@ -69,4 +69,5 @@ def fom(
     chart = _PRESCRIBED[manifold].chart(dim)
     splines = dict(layers=layers, bins=bins, width=width, blocks=blocks)
     density = _PRESCRIBED[manifold].density
-    return Flow(chart, density(key, chart.latent_dim, cond_dim=size(cond_shape), **splines))
+    latent = density(key, chart.latent_dim, cond_dim=size(cond_shape), **splines)
+    return Flow(chart, latent, conditions=conditions(cond_shape))

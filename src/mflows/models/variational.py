@@ -20,7 +20,7 @@ from paramax import unwrap
 
 from mflows.charts import Composed, Encoded, Generator, NoisyGenerator, Placement
 from mflows.flow import Flow
-from mflows.models.building import point, remembered, size
+from mflows.models.building import conditions, point, remembered, size
 from mflows.nets import GaussianEncoder, SkipMLP
 from mflows.volume import Intractable
 
@@ -41,6 +41,7 @@ def vae(
     noise: float = 0.1,
     width: int = 64,
     blocks: int = 2,
+    tails: bool = False,
 ) -> Flow:
     """A variational autoencoder with a Gaussian encoder and learned observation noise.
 
@@ -56,8 +57,9 @@ def vae(
     generator = Generator(SkipMLP(decoder_key, latent_dim, dim, **given), shape)
     encoder = GaussianEncoder(encoder_key, dim, latent_dim, **given)
     chart = Encoded(NoisyGenerator(generator, noise=noise), encoder)
-    placement = Placement.identity(shape, min(latent_dim, dim))
-    return Flow(chart.then(placement), StandardNormal((latent_dim,)), Intractable(REASON))
+    placement = Placement.identity(shape, min(latent_dim, dim), tails=tails)
+    latent, placed = StandardNormal((latent_dim,)), conditions(cond_shape)
+    return Flow(chart.then(placement), latent, Intractable(REASON), conditions=placed)
 
 
 def log_weight(flow: Flow, x: Array, condition: Array | None, key: PRNGKeyArray) -> Scalar:

@@ -49,6 +49,8 @@ class ResidualMLP(eqx.Module):
         activation: Callable[[Array], Array] = jax.nn.silu,
         scale: float = 1.0,
     ):
+        if width < 1 or blocks < 0:
+            raise ValueError(f"Expected width >= 1 and blocks >= 0; got {width} and {blocks}.")
         sizes = (in_size, *[width] * (2 * blocks + 1), out_size)
         self.first, *inner, last = _linear_layers(key, sizes)
         self.blocks = tuple(zip(inner[::2], inner[1::2], strict=True))

@@ -4,13 +4,13 @@
     pages.write("run/report.html", pages.Content(title="Polynomial surface", ...))
 
 The report takes arrays and results; it trains nothing, knows no flow, and the page it writes asks
-nothing of the network. ``content`` says what may be shown, ``checks`` what looks wrong; one file
-per kind of figure returns plain Plotly specifications, and ``page`` sets them into HTML.
+nothing of the network. ``content`` says what may be shown, ``mflows.verdict`` what looks wrong; one
+file per kind of figure returns plain Plotly specifications, and ``page`` sets them into HTML.
 """
 
-from mflows.pages.checks import Warn, warnings_of
 from mflows.pages.content import Conditioning, Content, Manifold, Points, Table, View
 from mflows.pages.page import html, write
+from mflows.verdict import Warn, warnings_of
 
 __all__ = [
     "Conditioning",

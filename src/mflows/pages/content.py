@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from mflows.pages.figures import Figure
+from mflows.verdict import Conditioning
 
 
 @dataclass(frozen=True)
@@ -39,36 +40,6 @@ class Points:
         for name in ("log_prob", "distance"):
             if getattr(self, name) is not None:
                 _set_array(self, name, (x.shape[0],))
-
-
-@dataclass(frozen=True)
-class Conditioning:
-    """How far log densities can be trusted, point by point.
-
-    Args:
-        numbers: Condition numbers of the decoder's Jacobian, shape ``(N,)``.
-        limit: Where log densities come into doubt.
-
-    Raises:
-        ValueError: If there are no points, or the shape is another.
-    """
-
-    numbers: np.ndarray
-    limit: float
-
-    def __post_init__(self):
-        numbers = np.asarray(self.numbers, dtype=float)
-        if numbers.ndim != 1 or not len(numbers):
-            raise ValueError(
-                "Expected numbers of a Conditioning of shape (N,), one for each of N >= 1 points; "
-                f"got {numbers.shape}."
-            )
-        object.__setattr__(self, "numbers", numbers)
-
-    @property
-    def doubtful(self) -> np.ndarray:
-        """Which points are ill-conditioned, shape ``(N,)``; those without a number are."""
-        return ~(self.numbers < self.limit)
 
 
 @dataclass(frozen=True)
@@ -168,6 +139,9 @@ class Content:
         summary: Headline numbers, name to formatted value, shown as cards.
         settings: How it was fitted: model, recipe, sizes.
         provenance: Where it comes from: version, commit, machine, seeds, command.
+        notes: What was decided about the start of training, and why.
+        rows: Number of points the model was fitted to.
+        latent_dim: Dimension of its manifold, ``None`` without one.
         history: One mapping per epoch with ``phase`` and ``epoch``, and any of ``train``,
             ``validation`` and ``seconds``.
         train: Points the model was fitted to.
@@ -193,6 +167,9 @@ class Content:
     settings: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
     history: Sequence[Mapping[str, Any]] = ()
+    notes: Sequence[str] = ()
+    rows: int | None = None
+    latent_dim: int | None = None
     train: Points | None = None
     held_out: Points | None = None
     conditioning: Conditioning | None = None

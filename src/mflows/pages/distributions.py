@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from mflows.pages.checks import distances, finite
 from mflows.pages.content import Conditioning, Points
 from mflows.pages.figures import (
     DATA,
@@ -25,6 +24,7 @@ from mflows.pages.figures import (
     single,
     thin,
 )
+from mflows.verdict import distances, finite
 
 BINS = 60
 SCATTER = 2000

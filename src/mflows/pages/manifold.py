@@ -11,7 +11,6 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from mflows.pages.checks import finite
 from mflows.pages.content import Manifold, Points, View
 from mflows.pages.figures import (
     DENSITY_TITLE,
@@ -26,6 +25,7 @@ from mflows.pages.figures import (
     text,
     thin,
 )
+from mflows.verdict import finite
 
 POINTS = 1500
 HALVES = ([0.54, 1.0], [0.0, 0.46])  # heights of panels below each other
@@ -60,7 +60,7 @@ def manifold_figure(
         caption += f" Drag to turn{' both' if truth else ''}."
     if held_out is not None and len(points):
         said = drawn(len(points), len(held_out.x), "points")
-        caption += f" Held-out points are in grey: click their name to show or hide them. {said}"
+        caption += f" Held-out points are in grey: click their name to hide them. {said}"
     title = f"Learned {kind} and truth" if truth else f"Learned {kind}"
     return Figure(title, caption, variants, menu="Condition", wide=True)
 
@@ -148,7 +148,6 @@ def _dots(points: np.ndarray) -> Any:
         mode="markers",
         name="held-out points",
         showlegend=True,
-        visible=True if flat else "legendonly",
         marker={"size": 4 if flat else 2, "color": MUTED, "opacity": 0.5},
         hoverinfo="skip",
         **dict(zip("xyz", single(points.T), strict=False)),

@@ -13,7 +13,6 @@ from pathlib import Path
 from string import Template
 
 from mflows.data import write_atomically
-from mflows.pages.checks import checked, warnings_of
 from mflows.pages.content import Content, Table
 from mflows.pages.distributions import (
     conditioning_figure,
@@ -27,6 +26,7 @@ from mflows.pages.latent import latent_figure
 from mflows.pages.learning import learning_figures
 from mflows.pages.manifold import manifold_figure
 from mflows.pages.pairs import pair_figure
+from mflows.verdict import checked, warnings_of
 from mflows.version import __version__
 
 

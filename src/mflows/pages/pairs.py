@@ -6,7 +6,6 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from mflows.pages.checks import finite
 from mflows.pages.distributions import steps
 from mflows.pages.figures import (
     DATA,
@@ -21,6 +20,7 @@ from mflows.pages.figures import (
     text,
     thin,
 )
+from mflows.verdict import finite
 
 MAX_COLUMNS = 6
 POINTS = 2000

@@ -1,9 +1,11 @@
 """What a run is asked to do, checked before anything is written."""
 
+import difflib
 import inspect
 import json
+import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,16 +13,56 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 
 from mflows import systems
 from mflows.data import STREAM_FORMATS, Data, check_latent_dim
 from mflows.flow import Flow
 from mflows.training import recipes
 from mflows.training.phases import Group, phases_of
+from mflows.training.recipes.phases import TOLERANCE
 
 PRECISIONS = ("float32", "float64")
 LARGE = 1 << 30
 """Size of a file, in bytes, from which it is streamed unless asked otherwise."""
+
+
+KINDS: dict[str, tuple[type, ...]] = {
+    "data": (str,),
+    "latent_dim": (int, type(None)),
+    "model": (str,),
+    "recipe": (str, type(None)),
+    "settings": (Mapping,),
+    "recipe_settings": (Mapping,),
+    "condition": (tuple,),
+    "drop_constant": (bool,),
+    "epochs": (int, type(None)),
+    "batch_size": (int, type(None)),
+    "learning_rate": (float, int),
+    "validation_fraction": (float, int),
+    "seed": (int,),
+    "precision": (str, type(None)),
+    "simulator": (str, type(None)),
+    "stream": (bool, type(None)),
+}
+"""What the values of a config are."""
+
+
+def check_keys(what: str, values: Mapping[str, Any], known: Sequence[str]) -> None:
+    """Raise ``ValueError`` for keys that are not known; suggest the closest."""
+    for name in values:
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known, n=1)
+            hint = f" Did you mean {close[0]!r}?" if close else f" Known are {', '.join(known)}."
+            raise ValueError(f"Expected keys of a {what}; got {name!r}.{hint}")
+
+
+def check_type(name: str, value: Any, kinds: tuple[type, ...]) -> None:
+    """Raise ``ValueError`` unless a value is of one of these kinds; a bool is no number."""
+    wrong = bool in map(type, [value]) and bool not in kinds
+    if wrong or not isinstance(value, kinds):
+        expected = " or ".join("none" if kind is type(None) else kind.__name__ for kind in kinds)
+        raise ValueError(f"Expected {name} to be of type {expected}; got {value!r}.")
 
 
 class Setup(NamedTuple):
@@ -45,7 +87,8 @@ class Config:
         recipe_settings: Further arguments of the recipe in ``mflows.recipes``.
         condition: Names of the columns that are the condition theta.
         drop_constant: Leave out columns that hold one value only.
-        epochs: Passes over the data, shared by the phases; ``None`` is enough.
+        epochs: Passes over the data, shared by the phases; ``None`` is enough, and no more than the
+            loss needs to settle where the recipe has a tolerance.
         batch_size: Points per step; ``None`` is the recipe's own.
         learning_rate: Learning rate; each phase of ``mflows.recipes`` scales it.
         validation_fraction: Part of the rows held out, for the choice of the best epoch.
@@ -77,6 +120,12 @@ class Config:
     stream: bool | None = None
 
     def __post_init__(self):
+        for each in fields(self):
+            if isinstance(value := getattr(self, each.name), np.generic):
+                object.__setattr__(self, each.name, value.item())
+            check_type(each.name, getattr(self, each.name), KINDS[each.name])
+        if not all(isinstance(name, str) for name in self.condition):
+            raise ValueError(f"Expected names of columns as condition; got {self.condition}.")
         if self.recipe is not None:
             self.system.check_recipe(self.recipe)
         self.system.check_settings(self.settings)
@@ -91,6 +140,11 @@ class Config:
             )
         if not self.learning_rate > 0:
             raise ValueError(f"Expected learning_rate > 0; got {self.learning_rate}.")
+        if math.isinf(self.learning_rate):
+            raise ValueError("Expected a finite learning_rate; got inf.")
+        for name in ("seed", "epochs", "batch_size", "latent_dim"):
+            if (getattr(self, name) or 0) >= 1 << 63:
+                raise ValueError(f"Expected {name} < 2^63; got {getattr(self, name)}.")
         if not 0 < self.validation_fraction < 1:
             raise ValueError(
                 f"Expected validation_fraction between 0 and 1; got {self.validation_fraction}."
@@ -117,9 +171,16 @@ class Config:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Config":
-        """The config with these values; other keys are left alone."""
-        known = {f.name: values[f.name] for f in fields(cls) if f.name in values}
-        return cls(**{**known, "condition": tuple(known.get("condition", ()))})
+        """The config with these values.
+
+        Raises:
+            ValueError: If a key is not one of a config, or a value makes no sense.
+        """
+        check_keys("config", values, [f.name for f in fields(cls)])
+        condition = values.get("condition", ())
+        if not isinstance(condition, list | tuple):
+            raise ValueError(f"Expected condition to be a list of names; got {condition!r}.")
+        return cls(**{**values, "condition": tuple(condition)})
 
     def as_dict(self) -> dict[str, Any]:
         """The config as plain values, equal after a round trip through JSON."""
@@ -128,7 +189,8 @@ class Config:
     def resolved(self, points: int) -> "Config":
         """The config with every default filled in, given the number of training points."""
         recipe = self._recipe
-        own = inspect.signature(systems.recipe(recipe)).parameters["batch_size"].default
+        given = inspect.signature(systems.recipe(recipe)).parameters
+        own = given["batch_size"].default
         size = self.batch_size or own
         epochs = self.epochs or recipes.epochs_for(points, size)
         now = jnp.zeros(()).dtype.name
@@ -137,9 +199,13 @@ class Config:
                 f"Expected JAX to compute in {self.precision}; it computes in {now}. Call "
                 'jax.config.update("jax_enable_x64", ...) before anything else.'
             )
+        settings = self.recipe_settings
+        if self.epochs is None and "tolerance" in given:
+            settings = {"tolerance": TOLERANCE, **settings}
         return replace(
             self,
             recipe=recipe,
+            recipe_settings=settings,
             batch_size=size,
             epochs=epochs,
             precision=now,

@@ -15,6 +15,22 @@ import jax.numpy as jnp
 
 from mflows.version import __version__
 
+UNKNOWN: dict[str, Any] = {
+    "mflows": "unknown",
+    "commit": None,
+    "command": "unknown",
+    "seed": None,
+    "machine": {},
+    "status": "unknown",
+    "started": None,
+    "resumed": [],
+    "ended": None,
+    "wall_seconds": None,
+    "cpu_seconds": None,
+    "notes": [],
+}
+"""What ``provenance.json`` would say, where it is lost."""
+
 
 def now() -> str:
     """The time, in UTC, to the second."""
@@ -24,6 +40,7 @@ def now() -> str:
 def describe(seed: int) -> dict[str, Any]:
     """All that ``provenance.json`` says when a run starts."""
     return {
+        **UNKNOWN,
         "mflows": __version__,
         "commit": commit(),
         "command": command(),
@@ -31,10 +48,6 @@ def describe(seed: int) -> dict[str, Any]:
         "machine": machine(),
         "status": "training",
         "started": now(),
-        "resumed": [],
-        "ended": None,
-        "wall_seconds": None,
-        "cpu_seconds": None,
     }
 
 

@@ -11,6 +11,7 @@ Identity is the folder's content: a run can be moved and renamed.
 """
 
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,15 +22,17 @@ import numpy as np
 
 from mflows import data as tables
 from mflows.data import Data, DataError, Split, write_atomically
-from mflows.flow import Flow, Score
+from mflows.flow import FARTHEST, Flow, Score
 from mflows.runs.config import Config
+from mflows.runs.provenance import UNKNOWN
 from mflows.runs.source import Source, digest, open_data
-from mflows.saving import LoadError
+from mflows.saving import LoadError, checksum
 from mflows.saving import load as load_flow
 from mflows.version import __version__
 
-FORMAT = 1
-"""Of the files that describe runs and sweeps."""
+FORMAT = 2
+READ = (1, FORMAT)
+"""Of the files that describe runs and sweeps, and those that can be read."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,25 @@ class Run:
             stream=stream,
         )
 
+    def check_reach(self, path: str | Path, data: Data, *, rows_before: int = 0) -> None:
+        """Raise `DataError` for points too far from the training data to be scored.
+
+        Args:
+            path: Their file, for the message.
+            data: Some of its rows.
+            rows_before: How many rows of the file come before them.
+        """
+        far = self.flow.beyond(data.x)
+        if not far.any():
+            return
+        row, *place = map(int, np.argwhere(far)[0])
+        where = f"column {data.names[place[0]]!r}" if data.names else f"at {place}"
+        raise DataError(
+            f"{Path(path).name}: expected numbers within {FARTHEST:g} standard deviations of the "
+            f"training data; got {data.x[row, *place]:g} in row {rows_before + row + 1}, {where} "
+            f"({far.sum()} in all). Remove these rows."
+        )
+
     def score(self, data: Data) -> Score:
         """``Flow.score`` of every row, as NumPy arrays."""
         return jax.tree.map(np.asarray, self.flow.score(data.x, data.condition))
@@ -118,15 +140,44 @@ def open_run(folder: str | Path) -> Run:
             f"The training of {folder} has not ended. Go on with: "
             f"mflows fit --resume --out {folder}"
         )
-    provenance = _json(folder / "provenance.json", "run")
+    provenance = read_provenance(folder)
     return Run(folder, config, source, load_flow(folder), read_history(folder), provenance)
 
 
 def read_history(folder: Path) -> list[dict[str, Any]]:
-    """The rows of ``history.jsonl``, without one that an interruption left incomplete."""
+    """The rows of ``history.jsonl``; damaged ones are left out, with a warning.
+
+    The last row may be one that an interruption left incomplete.
+    """
     path = folder / "history.jsonl"
-    rows = path.read_text().splitlines() if path.is_file() else []
-    return [json.loads(row) for row in rows if row.endswith("}")]
+    lines = path.read_text(errors="replace").splitlines() if path.is_file() else []
+    rows, damaged = [], []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            [float(row[name]) for name in ("train", "validation", "seconds", "epoch")]
+            rows.append({**row, "phase": str(row["phase"])})
+        except (ValueError, TypeError, KeyError, RecursionError):
+            damaged.append(number)
+    if damaged and damaged[-1] == len(lines):  # as an interruption leaves it
+        damaged.pop()
+    if damaged:
+        warnings.warn(
+            f"{path} is damaged in line {', '.join(map(str, damaged[:8]))}: these epochs are left "
+            "out of the history. The flow is not concerned.",
+            stacklevel=2,
+        )
+    return rows
+
+
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """The content of ``provenance.json``; without it all is unknown, with a warning."""
+    try:
+        known = read_json(folder / "provenance.json", "run")
+    except LoadError as error:
+        warnings.warn(f"{error} Where the run comes from is not known.", stacklevel=2)
+        known = {}
+    return {**UNKNOWN, **known}
 
 
 def read_config(folder: Path) -> tuple[Config, Source]:
@@ -143,36 +194,48 @@ def read_config(folder: Path) -> tuple[Config, Source]:
         )
     values = read_described(path, "run")
     try:
-        return Config.from_dict(values), Source.from_dict(values["source"])
-    except (KeyError, TypeError, ValueError) as error:
-        raise LoadError(f"{path} is not the config of a run: {error!r}.") from error
+        source = Source.from_dict(values.pop("source"))
+        return Config.from_dict(values), source
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise LoadError(f"{path} is not the config of a run: {error}.") from error
 
 
 def read_described(path: Path, what: str) -> dict[str, Any]:
     """The values of the file that describes a ``what``: a run or a sweep.
 
     Raises:
-        LoadError: If it is damaged or of a newer format.
+        LoadError: If it is damaged, edited or of a newer format.
     """
-    values = _json(path, what)
-    if values.get("format") != FORMAT:
+    values = read_json(path, what)
+    signed, version, of = (values.pop(key, None) for key in ("checksum", "format", "mflows"))
+    if version not in READ:
         raise LoadError(
-            f"{path} has format {values.get('format')}, written by mflows {values.get('mflows')}; "
-            f"this version reads format {FORMAT}. Upgrade mflows."
+            f"{path} has format {version}, written by mflows {of}; this version reads format "
+            f"{FORMAT}. Upgrade mflows."
+        )
+    if signed != checksum(values) and (version != 1 or signed is not None):
+        raise LoadError(
+            f"{path} was edited after it was written, or is damaged: the {what} would not be what "
+            f"it says. Restore it, or start a new {what} with the settings that you want."
         )
     return values
 
 
 def write_described(path: Path, values: Mapping[str, Any]) -> None:
-    """Write the file that `read_described` reads."""
-    values = {"format": FORMAT, "mflows": __version__, **values}
-    write_atomically(path, json.dumps(values, indent=2).encode())
+    """Write the file that `read_described` reads, signed with a checksum."""
+    head = {"format": FORMAT, "mflows": __version__, "checksum": checksum(values)}
+    write_atomically(path, json.dumps({**head, **values}, indent=2).encode())
 
 
-def _json(path: Path, what: str) -> dict[str, Any]:
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """The object of a JSON file of a ``what``.
+
+    Raises:
+        LoadError: If it cannot be read, or holds something else.
+    """
     try:
         values = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise LoadError(f"{path} cannot be read: {error}. Restore it.") from error
     if not isinstance(values, dict):
         raise LoadError(f"{path} is not a file of a {what}. Restore it.")

@@ -2,12 +2,12 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from mflows.data import Data, load, stream
-from mflows.runs.config import Config
+from mflows.runs.config import Config, check_keys, check_type
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,14 @@ class Source:
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Source":
         """The source with these values; earlier versions kept no shape."""
+        check_keys("source", values, [f.name for f in fields(cls)])
         names, condition_names = tuple(values["names"]), tuple(values["condition_names"])
         shape = tuple(values.get("shape", (len(names),)))
+        check_type("sha256", values["sha256"], (str,))
+        for number in (values["rows"], *shape):
+            check_type("rows and shape", number, (int,))
+        for name in (*names, *condition_names):
+            check_type("a name", name, (str,))
         return cls(values["sha256"], values["rows"], names, condition_names, shape)
 
     def as_dict(self) -> dict[str, Any]:

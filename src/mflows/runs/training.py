@@ -2,34 +2,46 @@
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jax
+from filelock import FileLock, Timeout
 
-from mflows.data import write_atomically
+from mflows.data import sweep, write_atomically
 from mflows.flow import Flow
 from mflows.runs.config import Config
 from mflows.runs.provenance import Clock, describe, now
-from mflows.runs.run import Run, open_run, read_config, read_history, write_described
+from mflows.runs.run import (
+    Run,
+    open_run,
+    read_config,
+    read_history,
+    read_provenance,
+    write_described,
+)
 from mflows.runs.source import Source, check_same, read
-from mflows.saving import save
+from mflows.saving import BEFORE, save
 from mflows.training import TrainingDiverged, fit
 from mflows.training.devices import leads
 
 WRITTEN = (
-    "config.json",
     "flow.json",
     "flow.safetensors",
+    BEFORE,
+    "checkpoints",
     "history.jsonl",
     "provenance.json",
     "report.html",
-    "checkpoints",
     "tensorboard",
 )
-"""What a run folder holds, and what ``overwrite`` removes."""
+"""What a run folder holds besides its ``config.json``, in the order in which ``overwrite`` removes
+it: after a crash in between it is an unfinished run."""
+LOCK = ".lock"
+"""Held while a run is written."""
 
 
 def train(
@@ -67,6 +79,21 @@ def train(
     writes = leads(devices)
     if writes:
         _check_folder(folder, overwrite=overwrite, resume=resume)
+    with _locked(folder) if writes else nullcontext():
+        return _train(folder, config, overwrite, resume, progress, devices, each_epoch)
+
+
+def _train(
+    folder: Path,
+    config: Config,
+    overwrite: bool,
+    resume: bool,
+    progress: bool,
+    devices: Sequence[jax.Device] | None,  # pyright: ignore[reportInvalidTypeForm]
+    each_epoch: Callable[[dict], None] | None,
+) -> Run:
+    """`train`, while no other process writes to the folder."""
+    writes = leads(devices)
     data, source = read(config)
     config = replace(config, data=str(Path(config.data).resolve()))
     parts = data.split(config.validation_fraction, seed=config.seed)
@@ -101,7 +128,11 @@ def train(
             _end(folder, error.flow, provenance | clock.ended("diverged"))
         error.args = (f"{error} The last good flow is saved in {folder}.",)
         raise
-    provenance |= clock.ended("finished")
+    except KeyboardInterrupt:
+        if writes:
+            _write(folder / "provenance.json", provenance | clock.ended("interrupted"))
+        raise
+    provenance |= clock.ended("finished") | {"notes": fitted.notes}
     if writes:
         _end(folder, fitted.flow, provenance)
     return Run(folder, config, source, fitted.flow, fitted.history, provenance, parts)
@@ -109,16 +140,15 @@ def train(
 
 def _start(folder: Path, config: Config, source: Source, *, overwrite: bool) -> None:
     """Make the folder of a new run."""
+    folder.mkdir(parents=True, exist_ok=True)
     if overwrite:
         _remove(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     write_described(folder / "config.json", {**config.as_dict(), "source": source.as_dict()})
 
 
 def _resumed(folder: Path, new: dict[str, Any]) -> dict[str, Any]:
     """The provenance of a run that goes on; ``new`` where it had none yet."""
-    path = folder / "provenance.json"
-    known = json.loads(path.read_text()) if path.is_file() else new
+    known = read_provenance(folder) if (folder / "provenance.json").is_file() else new
     return {**known, "status": "training", "ended": None, "resumed": [*known["resumed"], now()]}
 
 
@@ -132,7 +162,7 @@ def _check_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
         raise ValueError("Expected --resume or --overwrite; got both.")
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"Expected a folder for the run; {folder} is a file.")
-    if not folder.is_dir() or not any(folder.iterdir()):
+    if not folder.is_dir() or not _others(folder):
         return
     if not (folder / "config.json").is_file():
         raise ValueError(
@@ -144,6 +174,46 @@ def _check_folder(folder: Path, *, overwrite: bool, resume: bool) -> None:
             "replace it with --overwrite."
         )
     read_config(folder)  # a config.json of something else is not ours to replace
+
+
+def _others(folder: Path) -> list[str]:
+    """What is in a folder, but for a lock and what a crash left of a file that was never there."""
+    return [
+        path.name
+        for path in folder.iterdir()
+        if path.name != LOCK and not (path.name.startswith(".") and path.suffix == ".tmp")
+    ]
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Keep other processes from writing to the folder; it is made, and removed if it stays empty.
+
+    Raises:
+        ValueError: If another one does already.
+    """
+    made = [path for path in (folder, *folder.parents) if not path.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise ValueError(
+            f"Another process is training in {folder}. Wait until it ends, or give another --out."
+        ) from None
+    try:
+        sweep(folder)
+        if (folder / "checkpoints").is_dir():
+            sweep(folder / "checkpoints")
+        yield
+    finally:
+        if not _others(folder):
+            (folder / LOCK).unlink(missing_ok=True)
+        lock.release()
+        for path in made:
+            if any(path.iterdir()):
+                break
+            path.rmdir()
 
 
 def _check_same(folder: Path, config: Config, source: Source) -> None:

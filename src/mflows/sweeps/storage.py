@@ -19,6 +19,7 @@ from threading import Event, Thread
 import optuna
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+from sqlalchemy.exc import SQLAlchemyError
 
 DEFAULT, LOCK = "optuna.db", "sweep.lock"
 BEAT, STALE = 5.0, 60.0
@@ -48,7 +49,14 @@ def _open_storage(folder: Path, where: str) -> BaseStorage:
             return JournalStorage(JournalFileBackend(str(path)))
         where = f"sqlite:///{path}"
     options = {"timeout": _PATIENCE} if where.startswith("sqlite") else {}
-    return RDBStorage(where, engine_kwargs={"connect_args": options})
+    try:
+        return RDBStorage(where, engine_kwargs={"connect_args": options})
+    except (ImportError, SQLAlchemyError, ValueError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            "Expected a storage that SQLAlchemy can open, such as optuna.db or "
+            f"postgresql://user@host/name; got {where!r} ({reason})."
+        ) from error
 
 
 @contextmanager

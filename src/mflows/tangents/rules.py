@@ -13,6 +13,7 @@ vanish on a manifold, its conormals, remain conormals.
 """
 
 from functools import singledispatch
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ from flowjax.bijections import AbstractBijection
 from jaxtyping import Array, Float, Scalar
 
 
-def condition_for(part, condition: Array | None) -> Array | None:
+def condition_for(part, condition: Any) -> Any:
     """The condition, if ``part`` depends on one. FlowJAX couplings must not be given another."""
     return None if part.cond_shape is None else condition
 

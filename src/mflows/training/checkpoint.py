@@ -1,10 +1,13 @@
 """Checkpoints: one file, always written whole, from which training goes on exactly."""
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import safetensors
 import safetensors.numpy
 
@@ -13,13 +16,17 @@ from mflows.flow import Flow
 from mflows.saving import LoadError, arrays, fill
 from mflows.training.epoch import State
 
-FORMAT = "2"
+FORMAT = "3"
+READ = ("2", FORMAT)
 _NAMES = {
     "group": "group",
     "visit": "turn",
     "epochs": "epochs",
     "history": "history",
     "losses": "losses",
+    "centred": "centred",
+    "notes": "notes",
+    "settled": "settled",
 }
 """Attributes of a position by their names in the file."""
 
@@ -37,6 +44,9 @@ class Position:
         epochs: Epochs of this turn already done.
         history: The rows of all epochs so far.
         losses: Losses of the blocks that have been trained on of the epoch begun.
+        centred: Whether training sees centred points; it did not before mflows 0.2.
+        notes: What was decided about the starts of phases so far.
+        settled: Epochs after which the loss of this turn had settled, ``None`` before that.
     """
 
     flow: Flow
@@ -46,6 +56,9 @@ class Position:
     epochs: int = 0
     history: list[dict] = field(default_factory=list)
     losses: Sequence[float] = ()
+    centred: bool = True
+    notes: list[str] = field(default_factory=list)
+    settled: int | None = None
 
     @property
     def begun(self) -> bool:
@@ -76,24 +89,65 @@ def write_checkpoint(folder: Path, at: Position) -> None:
     """Replace the latest checkpoint in ``folder``."""
     position = {name: getattr(at, attribute) for name, attribute in _NAMES.items()}
     metadata = {"format": FORMAT, "built": json.dumps(at.flow.built), "at": json.dumps(position)}
+    values = arrays((at.flow, at.states))
     path = checkpoint_path(folder)
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(path, safetensors.numpy.save(arrays((at.flow, at.states)), metadata))
+    metadata["sha256"] = _digest(metadata, values)
+    write_atomically(path, safetensors.numpy.save(values, metadata))
 
 
-def read_checkpoint(
-    folder: Path,
-    skeleton: Callable[[tuple[str, str] | None, int], tuple[Flow, list[State]]],
-) -> Position | None:
+def _digest(metadata: dict[str, str], values: dict[str, np.ndarray]) -> str:
+    """SHA-256 of all that a checkpoint says."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(values):
+        array = np.ascontiguousarray(values[name])
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
+
+
+@dataclass
+class Checkpoint:
+    """What a file holds, before it is known which flow its arrays belong to.
+
+    Attributes:
+        path: The file.
+        built: How the flow was built.
+        position: The attributes of a `Position` that are no arrays.
+        values: The arrays by name.
+    """
+
+    path: Path
+    built: tuple[str, str] | None
+    position: dict[str, Any]
+    values: dict[str, np.ndarray]
+
+    @property
+    def centred(self) -> bool:
+        """Whether training sees centred points; it did not before mflows 0.2."""
+        return self.position["centred"]
+
+    def filled(
+        self, skeleton: Callable[[tuple[str, str] | None, int], tuple[Flow, list[State]]]
+    ) -> Position:
+        """The position.
+
+        Args:
+            skeleton: Makes the flow and states to fill, given how the flow was built and the
+                group's index.
+
+        Raises:
+            LoadError: If the file belongs to another flow or recipe.
+        """
+        empty = skeleton(self.built, self.position["group"])
+        return Position(*fill(empty, self.values, self.path), **self.position)
+
+
+def read_checkpoint(folder: Path) -> Checkpoint | None:
     """The latest checkpoint in ``folder``, ``None`` if there is none.
 
-    Args:
-        folder: The run folder.
-        skeleton: Makes the flow and states to fill, given how the flow was built and the group's
-            index.
-
     Raises:
-        LoadError: If the file is damaged or belongs to another flow or recipe.
+        LoadError: If the file is damaged or of another format.
     """
     path = checkpoint_path(folder)
     if not path.is_file():
@@ -102,16 +156,22 @@ def read_checkpoint(
         with safetensors.safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
             values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
+    except (safetensors.SafetensorError, OSError, ValueError, MemoryError) as error:
         raise LoadError(
             f"The checkpoint {path} is damaged: {error}. Remove it to start over."
         ) from error
-    if metadata.get("format") != FORMAT:
+    if metadata.get("format") not in READ:
         raise LoadError(
             f"Expected a checkpoint of format {FORMAT} in {path}; got {metadata.get('format')}. "
             "Go on with the version of mflows that wrote it, or remove it to start over."
         )
+    signed = metadata.pop("sha256", None)
+    if signed != _digest(metadata, values) and (signed or metadata.get("format") == FORMAT):
+        raise LoadError(
+            f"The checkpoint {path} is damaged: it is not as it was written. Remove it to start "
+            "over."
+        )
     position, built = json.loads(metadata["at"]), json.loads(metadata["built"])
-    empty = skeleton(built and tuple(built), position["group"])
+    position = {"centred": False, "notes": [], "settled": None, **position}  # as in mflows 0.1
     kept = {attribute: position[name] for name, attribute in _NAMES.items()}
-    return Position(*fill(empty, values, path), **kept)
+    return Checkpoint(path, built and tuple(built), kept, values)

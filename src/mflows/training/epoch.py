@@ -49,14 +49,19 @@ class State(NamedTuple):
 
 
 class CosineDecay(NamedTuple):
-    """A learning rate that falls to zero; traced, so that another one compiles nothing anew."""
+    """A learning rate that falls to zero; traced, so that another one compiles nothing anew.
+
+    It stays at its ``peak`` until ``start`` and falls for as many ``steps``.
+    """
 
     peak: Scalar
     steps: Scalar
+    start: Scalar
 
     def __call__(self, count: ArrayLike) -> Array:
         """The rate after so many steps."""
-        return self.peak * optax.cosine_decay_schedule(1.0, 1)(count / self.steps)
+        fallen = jnp.maximum(count - self.start, 0) / self.steps
+        return self.peak * optax.cosine_decay_schedule(1.0, 1)(fallen)
 
 
 class Losses(NamedTuple):
@@ -155,6 +160,13 @@ class Loop:
         judged = self.rows.sample if stands_in else self.held_out
         return _judge(state, self.fixed, judged, train_loss, self._keys(epoch)[0])
 
+    def falling(self, start: int, steps: int) -> "Loop":
+        """The same epochs with a rate that falls for so many steps from ``start`` on."""
+        rate = decay(
+            replace(self.fixed.phase, learning_rate=float(self.fixed.rate.peak)), steps, start
+        )
+        return replace(self, fixed=eqx.tree_at(lambda fixed: fixed.rate, self.fixed, rate))
+
     def flow(self, parameters: Players) -> Flow:
         """The flow with these parameters, live or best."""
         return eqx.combine(parameters, self.fixed.frozen).flow
@@ -201,9 +213,11 @@ def trainable(flow: Flow, trains: tuple[str, ...]) -> tuple[PyTree, PyTree]:
     return eqx.partition(flow, spec, is_leaf=lambda leaf: isinstance(leaf, NonTrainable))
 
 
-def decay(phase: Phase, steps: int) -> CosineDecay:
-    """The phase's learning rate over so many steps."""
-    return CosineDecay(jnp.asarray(phase.learning_rate), jnp.asarray(steps, dtype=float))
+def decay(phase: Phase, steps: int, start: int = 0) -> CosineDecay:
+    """The phase's learning rate, falling for so many steps from ``start`` on."""
+    return CosineDecay(
+        *(jnp.asarray(value, dtype=float) for value in (phase.learning_rate, steps, start))
+    )
 
 
 def optimizer(phase: Phase, rate: CosineDecay) -> optax.GradientTransformation:
@@ -240,7 +254,9 @@ def _moments(parameters: Players, phase: Phase) -> PyTree:
 
 def _as_compiled(phase: Phase) -> Phase:
     """The phase less what its compiled steps do not depend on."""
-    return replace(phase, epochs=1, name="", learning_rate=1.0, patience=None, start=None)
+    return replace(
+        phase, epochs=1, name="", learning_rate=1.0, patience=None, tolerance=0.0, start=None
+    )
 
 
 @eqx.filter_jit

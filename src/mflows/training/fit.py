@@ -9,9 +9,10 @@ Where training stands is in a ``Position``, which is what a checkpoint keeps.
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import dataclass, field, replace
+from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -19,17 +20,31 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray
 
+from mflows import signals
 from mflows.data import Data
 from mflows.flow import Flow
-from mflows.keys import integer_seed
+from mflows.keys import checked, integer_seed
 from mflows.models import BUILDERS, rebuild
 from mflows.saving import LoadError
 from mflows.training.checkpoint import Position, read_checkpoint, write_checkpoint
 from mflows.training.devices import Devices, leads, sharing
 from mflows.training.epoch import Fixed, Loop, State, initial_state, players, steps_of
+from mflows.training.examine import examined
 from mflows.training.monitor import Monitor
-from mflows.training.phases import Alternate, Batch, Either, Group, Phase, phases_of
-from mflows.training.rows import Rows, batch_of, rows_of
+from mflows.training.phases import (
+    FALLING,
+    PATIENT,
+    SETTLED,
+    Alternate,
+    Batch,
+    Either,
+    Group,
+    Phase,
+    phases_of,
+)
+from mflows.training.rows import Rows, batch_of, check_fits, rows_of
+from mflows.training.units import Units
+from mflows.verdict import Warn, judged, some, warnings_of
 
 _EXPLOSION = 1e6
 """A loss this many times its first size, plus one, counts as diverged."""
@@ -70,10 +85,24 @@ class Fitted:
     Attributes:
         flow: The flow with the parameters of the best epoch of every phase.
         history: One row per epoch: phase, epoch, train, validation, seconds.
+        notes: What was decided about the start of the phases, and why.
+        seen: Some rows that it was trained on and held out, by which the verdict judges.
     """
 
     flow: Flow
     history: list[dict]
+    notes: list[str] = field(default_factory=list)
+    seen: tuple[Data, Data | None] | None = field(default=None, repr=False)
+
+    @cached_property
+    def verdict(self) -> list[Warn]:
+        """What looks wrong in the fit, by ``mflows.verdict``; empty if nothing does.
+
+        The flow is evaluated at some rows when it is first asked for.
+        """
+        if self.seen is None:
+            return []
+        return warnings_of(judged(self.flow, *self.seen, self.history, self.notes))
 
 
 def fit(
@@ -119,17 +148,20 @@ def fit(
         LoadError: If the checkpoint is damaged or belongs to another flow or recipe.
         TrainingDiverged: If a loss becomes NaN, infinite or explodes.
     """
+    key, phases = checked(key), _checked(phases)
     data, held_out = _split(key, data, validation)
-    rows = rows_of(flow, data, integer_seed(key))
-    judged = None if held_out is None else batch_of(flow, held_out)
+    check_fits(flow, data)
+    data, held_out = examined(flow, data, held_out)
+    folder = None if folder is None else Path(folder)
+    at = None if folder is None or not resume else read_checkpoint(folder)
+    units = _units(flow, data, phases) if at is None or at.centred else Units.none(flow)
+    rows = rows_of(flow, data, integer_seed(key), units)
+    judged = None if held_out is None else batch_of(flow, held_out, units)
     groups = [_as_group(group, rows.points) for group in phases]
     kinds = [kind for group in groups for kind in _kinds(group)]
     shared = sharing(devices, [phase.batch_size for group in groups for phase in group.phases])
-    folder = None if folder is None else Path(folder)
-    at = None
-    if resume and folder is not None:
-        at = read_checkpoint(folder, partial(_skeleton, flow, kinds))
-    at = Position(flow) if at is None else at
+    own = units.taken_off(flow)
+    at = Position(own) if at is None else at.filled(partial(_skeleton, own, kinds))
     if not leads(devices):
         folder, progress = None, False
     with Monitor(folder, progress, at.history, each_epoch) as monitor:
@@ -140,9 +172,14 @@ def fit(
             if at.group < following:
                 if isinstance(group, Either) and not at.begun:
                     training.choose(group, at)
-                training.run(kinds[at.group], at)
+                try:
+                    training.run(kinds[at.group], at)
+                except TrainingDiverged as error:
+                    error.flow = units.put_back(error.flow)
+                    raise
                 at.group = following
-    return Fitted(at.flow, at.history)
+    seen = some(data), None if held_out is None else some(held_out)
+    return Fitted(units.put_back(at.flow), at.history, at.notes, seen)
 
 
 @dataclass(frozen=True)
@@ -160,8 +197,9 @@ class _Training:
         """Let the data decide one of the phases."""
         each = range(at.group, at.group + len(group.phases))
         keys = [jr.fold_in(jr.fold_in(self.key, index), 0) for index in each]
-        with self.monitor.starting(group.phases[0].name):
+        with self.monitor.starting(group.phases[0].name) as decided:
             chosen, at.flow = group.choose(keys, at.flow, self.rows.sample)
+        at.notes += decided
         at.group = each[chosen]
 
     def run(self, group: Alternate, at: Position) -> None:
@@ -171,8 +209,9 @@ class _Training:
             at.turn, phase = turn, group.phases[turn % count]
             if turn < count and not at.begun:
                 if phase.start is not None:
-                    with self.monitor.starting(phase.name):
+                    with self.monitor.starting(phase.name) as decided:
                         at.flow = phase.start(jr.fold_in(key, turn), at.flow, self.rows.sample)
+                    at.notes += decided
                 at.states[turn:] = _states(key, at.flow, group)[turn:]
             at.flow = self.devices.agreed(at.flow)
             self._take(phase, group.rounds, jr.fold_in(key, count + turn), at)
@@ -197,17 +236,20 @@ class _Training:
         self._run_epochs(phase, loop, at)
         at.state = self.devices.local(at.state)
         at.flow = self.devices.local(loop.flow(at.state.best))
-        at.epochs = 0
+        at.epochs, at.settled = 0, None
 
     def _run_epochs(self, phase: Phase, loop: Loop, at: Position) -> None:
         """Train to the last epoch of a turn, or as long as the phase has patience."""
         blocks, before = loop.rows.blocks, at.round * phase.epochs
         bar = self.monitor.begin(phase.name, phase.epochs, at.epochs)
         saved = time.monotonic()
-        while at.epochs < phase.epochs:
+        pace = Pace(phase, steps_of(replace(phase, epochs=1), loop.rows))
+        loop = pace.kept(loop, at.settled)
+        while at.epochs < pace.epochs(at.settled):
             started = time.perf_counter()
             for state, losses in loop.blocks(at.state, at.epochs, at.losses):
                 at.state, at.losses, done = state, losses, len(losses)
+                signals.check()
                 self.monitor.part(bar, at.epochs + done / blocks, sum(losses) / done)
                 if done < blocks and time.monotonic() - saved > SAVE_SECONDS:
                     self._save(at)
@@ -226,9 +268,11 @@ class _Training:
             at.state, at.losses = state, ()
             at.history.append(row)
             self.monitor.epoch(bar, at.epochs + 1, row)
-            waited = _since_best(at.history[-at.epochs - 1 :])
-            patient = phase.patience is None or waited < phase.patience
-            at.epochs = at.epochs + 1 if patient else phase.epochs
+            losses = [row["validation"] for row in at.history[-at.epochs - 1 :]]
+            at.epochs = at.epochs + 1 if pace.goes_on(losses) else phase.epochs
+            if at.settled is None and pace.settled(losses):
+                at.settled = len(losses)
+                loop = pace.kept(loop, at.settled)
             self._save(at)
             saved = time.monotonic()
 
@@ -245,10 +289,74 @@ def _diverged(row: dict, history: list[dict]) -> float | None:
     return next((loss for loss in losses if not abs(loss) < bound or not math.isfinite(loss)), None)
 
 
-def _since_best(rows: list[dict]) -> int:
-    """How many epochs followed the best one."""
-    losses = [row["validation"] for row in rows]
-    return len(losses) - 1 - losses.index(min(losses))
+@dataclass(frozen=True)
+class Pace:
+    """How long a turn of a phase lasts, and how its learning rate falls.
+
+    Args:
+        phase: The phase.
+        steps: Steps of an epoch.
+    """
+
+    phase: Phase
+    steps: int
+
+    def kept(self, loop: Loop, settled: int | None) -> Loop:
+        """The loop, with the rate that it has once the loss has settled, or before."""
+        if not self.phase.tolerance:
+            return loop
+        stay = settled or self._longest
+        return loop.falling(stay * self.steps, self._falling(stay) * self.steps)
+
+    def epochs(self, settled: int | None) -> int:
+        """The last epoch."""
+        return settled + self._falling(settled) if settled else self.phase.epochs
+
+    def goes_on(self, losses: list[float]) -> bool:
+        """Whether patience lasts, after these validation losses."""
+        waited = len(losses) - 1 - losses.index(min(losses))
+        tolerant = self.phase.tolerance or self.phase.patience is None
+        return bool(tolerant) or waited < (self.phase.patience or 0)
+
+    def settled(self, losses: list[float]) -> bool:
+        """Whether the last epochs have improved the loss by no more than the tolerance."""
+        if not self.phase.tolerance:
+            return False
+        wait = max(-(-SETTLED // self.steps), PATIENT)
+        if len(losses) >= self._longest:
+            return True
+        gained = len(losses) > wait and min(losses[:-wait]) - min(losses[-wait:])
+        return len(losses) > wait and gained <= self.phase.tolerance
+
+    @property
+    def _longest(self) -> int:
+        return max(int(self.phase.epochs / (1 + FALLING)), 1)
+
+    def _falling(self, settled: int) -> int:
+        return max(round(FALLING * settled), 1)
+
+
+def _checked(phases: Any) -> Sequence[Group]:
+    """The entries of a recipe; ``ValueError`` for anything else."""
+    if isinstance(phases, Phase | Alternate | Either):
+        return [phases]
+    if not isinstance(phases, Sequence) or isinstance(phases, str) or not phases:
+        got = repr(phases) if not callable(phases) else f"the function {phases.__name__}"
+        raise ValueError(
+            "Expected a recipe, a list of phases such as mflows.recipes.manifold_then_density(); "
+            f"got {got:.80}."
+        )
+    for group in phases:
+        if not isinstance(group, Phase | Alternate | Either):
+            raise ValueError(f"Expected phases in a recipe; got {group!r:.80}.")
+    return phases
+
+
+def _units(flow: Flow, data: Data, phases: Sequence[Group]) -> Units:
+    """The coordinates of training; centred where all objectives allow it."""
+    objectives = (phase.objective for group in phases for phase in phases_of(group))
+    centred = all(getattr(objective, "centred", False) for objective in objectives)
+    return Units.of(flow, data, centred=centred)
 
 
 def _split(key, data, validation) -> tuple[Data, Data | None]:
@@ -257,6 +365,8 @@ def _split(key, data, validation) -> tuple[Data, Data | None]:
         return data, validation
     if not isinstance(validation, float | int):
         return data, Data(np.asarray(validation))
+    if len(data) < 2:
+        raise ValueError(f"Expected at least two rows to learn from; got {len(data)}.")
     if not 0 <= validation < 1:
         raise ValueError(f"Expected a validation fraction in [0, 1); got {validation}.")
     if not round(validation * len(data)):
@@ -296,5 +406,5 @@ def _skeleton(
                 f"Expected a checkpoint of a flow built by {flow.built and flow.built[0]!r}; got "
                 f"one built by {built[0]!r}: it belongs to another flow. Remove it to start over."
             )
-        flow = rebuild(jr.key(0), built)
+        flow = rebuild(jr.key(0), built).own()
     return flow, _states(jr.key(0), flow, kinds[index])

@@ -1,6 +1,7 @@
 """What a training run shows and writes while it goes on."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,11 +72,27 @@ class Monitor:
         return self._progress.add_task(name, total=epochs, completed=done, losses="compiling")
 
     @contextmanager
-    def starting(self, name: str) -> Iterator[None]:
-        """Show that the start of a phase is being prepared."""
+    def starting(self, name: str) -> Iterator[list[str]]:
+        """Show how the start of a phase is prepared; yields what was decided, and why."""
         task = self._progress.add_task(f"start of {name}", total=None, losses="")
-        yield
-        self._progress.remove_task(task)
+        decided: list[str] = []
+
+        def seen(record: logging.LogRecord) -> bool:
+            if record.levelno >= logging.INFO:
+                decided.append(record.getMessage())
+            self._progress.update(task, losses=record.getMessage())
+            return True
+
+        log = logging.getLogger("mflows.training.starts")
+        level = log.level
+        log.setLevel(logging.DEBUG)
+        log.addFilter(seen)
+        try:
+            yield decided
+        finally:
+            log.removeFilter(seen)
+            log.setLevel(level)
+            self._progress.remove_task(task)
 
     def part(self, task, epochs: float, loss: float) -> None:
         """Show that an epoch is not over yet: so many, with a fraction, and the loss so far."""

@@ -1,5 +1,6 @@
 """Phases: training as data. A recipe is a list of phases, and ``fit`` runs one after the other."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
@@ -28,9 +29,18 @@ class Supervised(NamedTuple):
     u: Array
 
 
+SETTLED, PATIENT = 300, 5
+"""Steps, and epochs, without an improvement beyond the tolerance of a phase."""
+FALLING = 0.5
+"""How long the rate of a phase with a tolerance falls, in the time that it took to settle."""
+
+
 @dataclass(frozen=True)
 class Phase:
     """One stretch of training with a fresh AdamW and a cosine decay of the learning rate to 0.
+
+    The rate falls over all epochs, unless there is a ``tolerance``: then it stays at its peak until
+    the validation loss has settled, and falls for half as long again. ``epochs`` is then the most.
 
     Args:
         objective: ``(flow, batch, key) -> scalar`` to minimise. It may have a method
@@ -38,7 +48,8 @@ class Phase:
             ``opponent(key, flow) -> network``, which makes it ``(flow, batch, key, network)``, a
             game: the network maximises; ``validate(flow, batch, key) -> scalar``, by which epochs
             are judged in place of the objective. An attribute ``needs_joint_score`` that is true
-            says that the data must have one.
+            says that the data must have one; ``centred`` that it asks only for differences of
+            points, so that flow and points may both be given to it less the mean of the data.
         trains: Which parts of the flow train, of ``"chart"`` and ``"latent"``. All else is frozen
             structurally: the optimiser never sees it.
         epochs: Passes over the training data.
@@ -49,6 +60,8 @@ class Phase:
         momentum: AdamW's decay rate of the mean gradient.
         clip: Gradients are scaled down to this global norm.
         patience: Stop after so many epochs without a better validation loss; ``None`` never.
+        tolerance: By how much the validation loss has to improve, in ``SETTLED`` steps and at least
+            ``PATIENT`` epochs, not to count as settled; 0 trains for all epochs.
         start: ``(key, flow, batch) -> flow``, run once on the training data before the phase,
             where phases alternate before its first round.
     """
@@ -63,6 +76,7 @@ class Phase:
     momentum: float = 0.9
     clip: float = 1.0
     patience: int | None = None
+    tolerance: float = 0.0
     start: Callable[[PRNGKeyArray, Flow, Batch], Flow] | None = None
 
     def __post_init__(self):
@@ -74,8 +88,10 @@ class Phase:
         for field in ("epochs", "batch_size"):
             if getattr(self, field) < 1:
                 raise ValueError(f"Expected {field} >= 1; got {getattr(self, field)}.")
+        if not 0 <= self.tolerance < math.inf:
+            raise ValueError(f"Expected a finite tolerance >= 0; got {self.tolerance}.")
         for field in ("learning_rate", "clip"):
-            if not getattr(self, field) > 0:
+            if not getattr(self, field) > 0 or math.isinf(getattr(self, field)):
                 raise ValueError(f"Expected {field} > 0; got {getattr(self, field)}.")
 
 

@@ -18,6 +18,7 @@ from mflows.data.mapped import NUMBERS
 from mflows.flow import Flow
 from mflows.keys import generator
 from mflows.training.phases import Batch, Supervised
+from mflows.training.units import Units
 
 Block = Batch | Supervised
 Made = TypeVar("Made")
@@ -35,6 +36,7 @@ class Rows:
         sample: All points, or those of a file that are in memory.
         stored: The fields of all points, where they are in a file.
         place: What is done with every block, such as placing it on several devices.
+        own: What turns the fields of a block into the flow's own coordinates, on the device.
 
     Attributes:
         sample: Points from which starts are chosen, and that stand in for held-out ones.
@@ -47,9 +49,10 @@ class Rows:
         sample: Any,  # a Batch until an objective has prepared it
         stored: Columns | None = None,
         place: Callable[[Any], Any] = lambda block: block,
+        own: Callable[[Any], Any] | None = None,
     ):
         self.sample = place(sample)
-        self._stored, self._place = stored, place
+        self._stored, self._place, self._own = stored, place, own
         self.blocks, self.points = 1, sample.x.shape[0]
         if stored is not None:
             width = sum(array.size for array in sample if array is not None) // self.points
@@ -92,17 +95,19 @@ class Rows:
 
     def placed(self, place: Callable[[Any], Any]) -> "Rows":
         """The same rows, every block placed."""
-        return Rows(self.sample, self._stored, place)
+        return Rows(self.sample, self._stored, place, self._own)
 
     def _block(self, parts: list[slice]) -> Block:
         """Stretches of rows one after the other, on the device."""
-        fields: Any = (
-            None
-            if array is None
-            else jnp.asarray(np.concatenate([array[part] for part in parts]), dtype=float)
+        fields: Any = [
+            None if array is None else np.concatenate([array[part] for part in parts])
             for array in self._stored or ()
+        ]
+        if self._own is not None:
+            return type(self.sample)(*self._own(fields))
+        return type(self.sample)(
+            *(None if array is None else jnp.asarray(array, dtype=float) for array in fields)
         )
-        return type(self.sample)(*fields)
 
 
 def ahead(make: Callable[[int], Made], indices: Iterable[int]) -> Iterator[Made]:
@@ -117,36 +122,37 @@ def ahead(make: Callable[[int], Made], indices: Iterable[int]) -> Iterator[Made]
             yield following.result()
 
 
-def rows_of(flow: Flow, data: Data, seed: int) -> Rows:
-    """Training data as rows for ``flow``.
+def rows_of(flow: Flow, data: Data, seed: int, units: Units | None = None) -> Rows:
+    """Training data as rows for ``flow``, in the coordinates of ``units``.
 
     Raises:
         ValueError: If data and flow do not fit together.
     """
+    units = Units(0.0, None) if units is None else units
     if not data.mapped:
-        return Rows(batch_of(flow, data))
-    return Rows(batch_of(flow, data.sample(len(data), seed)), _fields(flow, data))
+        return Rows(batch_of(flow, data, units))
+    sample = batch_of(flow, data.sample(len(data), seed), units)
+    return Rows(sample, _fields(data), own=lambda fields: units.fields(*fields))
 
 
-def batch_of(flow: Flow, data: Data) -> Batch:
-    """Data as objectives see them, on the device.
+def batch_of(flow: Flow, data: Data, units: Units) -> Batch:
+    """Data as objectives see them, on the device and in the coordinates of ``units``.
 
     Raises:
         ValueError: If data and flow do not fit together.
     """
-    if data.shape != flow.shape or (
-        flow.cond_shape is not None and data.cond_shape != flow.cond_shape
-    ):
+    check_fits(flow, data)
+    return Batch(*units.fields(*_fields(data)))
+
+
+def check_fits(flow: Flow, data: Data) -> None:
+    """Raise ``ValueError`` unless data and flow have points and conditions of one shape."""
+    if (data.shape, data.cond_shape) != (flow.shape, flow.cond_shape):
         raise ValueError(
             f"Expected data of shape {flow.shape} with condition {flow.cond_shape} for this flow; "
             f"got {data.shape} with condition {data.cond_shape}."
         )
-    fields: Any = (a if a is None else jnp.asarray(a, dtype=float) for a in _fields(flow, data))
-    return Batch(*fields)
 
 
-def _fields(flow: Flow, data: Data) -> Columns:
-    """The fields of a batch; a condition that the flow ignores is left out."""
-    if flow.cond_shape is None:
-        return data.x, None, None
+def _fields(data: Data) -> Columns:
     return data.x, data.condition, data.joint_score

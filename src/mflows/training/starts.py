@@ -6,10 +6,12 @@ placement, and reconstruction learns the rest when the data are a graph over tha
 tear the manifold; then ``unroll`` deepens the chart and first fits it to an unrolled copy of the
 data (see ``mflows.geometry.geodesics``). Whether such a fit tears is decided by the initial weights
 and shows early, in its largest error: candidates are tried for a few steps, and those that are not
-torn go on with smaller ones, until one is whole.
+torn go on with smaller ones, until one is whole. What is decided, and why, is logged: progress as
+DEBUG, decisions as INFO, which ``fit`` shows and keeps.
 """
 
 import json
+import logging
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -24,21 +26,26 @@ from jaxtyping import PRNGKeyArray
 from paramax import unwrap
 
 from mflows.charts import Placement, is_padded, place, placement_of
+from mflows.data.moments import moments
 from mflows.flow import Flow
 from mflows.geometry import (
     NO_PLANE,
     choose_plane,
     conflict,
     geodesic_embedding,
+    in_company,
     overlap,
     turn_towards,
     unrolls,
 )
+from mflows.layers.tails import tail_indices
 from mflows.models import BUILDERS, rebuild
 from mflows.training.epoch import begin
 from mflows.training.objectives import Regression
 from mflows.training.phases import Batch, Phase, Supervised
 from mflows.training.rows import Rows
+
+log = logging.getLogger(__name__)
 
 BOLD = Phase(Regression(), ("chart",), epochs=1, name="unroll", weight_decay=0.0, clip=5.0)
 CAREFUL = replace(BOLD, learning_rate=3e-4, clip=0.5)
@@ -48,7 +55,10 @@ SHORT, LONG = 600, 2500
 """Steps of the regression: bold ones of every candidate, careful ones of those not torn."""
 CONSTANT = 1_000_000
 """Steps of a decay so long that the learning rate stays what it is."""
-CANDIDATES = 12
+CANDIDATES, CAREFULLY = 12, 4
+"""Candidates at most, and those of them that go on with careful steps."""
+EMBEDDED = 10_000
+"""Points of which an unrolled copy is made, at most."""
 TORN, WHOLE = 0.5, 0.2
 """Largest errors: above the first a candidate is torn, below the second a regressed chart is whole;
 in standard deviations."""
@@ -112,20 +122,25 @@ def _unroll(
     assert placement is not None
     z = _standardised(placement, supervised.x)
     placement = _turned(placement, turn_towards(z, np.asarray(supervised.u)))
-    best, least = flow, np.inf
+    best, least, careful = flow, np.inf, 0
     for attempt in range(candidates):
+        tried = f", largest error so far {least:.2g}" if attempt else ""
+        log.debug("unrolling, attempt %d of %d%s", attempt + 1, candidates, tried)
         weights_key, bold_key, careful_key = jr.split(jr.fold_in(key, attempt), 3)
         trial = _placed(_fresh(weights_key, flow), "chart", placement)
         trial = _regressed(bold_key, trial, supervised, BOLD, steps, decay=False)
         if (error := _largest_error(trial, supervised)) < TORN:
             trial = _regressed(careful_key, trial, supervised, CAREFUL, LONG, decay=True)
-            error = _largest_error(trial, supervised)
+            error, careful = _largest_error(trial, supervised), careful + 1
         if error < least:  # never a NaN
             best, least = trial, error
         if least < WHOLE:
+            log.info("Unrolled in %d attempts; largest error %.2g.", attempt + 1, least)
             return best
+        if careful == CAREFULLY:
+            break
     warnings.warn(
-        f"None of {candidates} attempts to unroll the data was whole (largest error {least:.2g} "
+        f"None of {attempt + 1} attempts to unroll the data was whole (largest error {least:.2g} "
         f"standard deviations; wanted {WHOLE:g}): the manifold may be torn. Try another seed or "
         "more points.",
         stacklevel=2,
@@ -146,7 +161,7 @@ def _fresh(key: PRNGKeyArray, flow: Flow) -> Flow:
     if name not in BUILDERS or not {"chart_layers", "width"} <= given.keys():
         return flow
     layers, width = max(given["chart_layers"], DEEP), max(given["width"], WIDE)
-    return rebuild(key, (name, arguments), chart_layers=layers, width=width)
+    return rebuild(key, (name, arguments), chart_layers=layers, width=width).own()
 
 
 def _regressed(
@@ -170,14 +185,28 @@ def unrolled_copy(flow: Flow, batch: Batch) -> Supervised | None:
         return None
     z = np.asarray(_scaled(flow, batch.x))
     n = flow.latent_dim
-    judged = np.linspace(0, len(z) - 1, min(POINTS, len(z))).astype(int)
-    plane = conflict(z[judged], z[judged, :n])
+    judged = z[np.linspace(0, len(z) - 1, min(POINTS, len(z))).astype(int)]
+    judged = judged[in_company(judged)]
+    plane = conflict(judged, judged[:, :n])
     if plane <= NO_PLANE:
+        log.info("A graph over a plane (conflict %.2g, at most %g): not unrolled.", plane, NO_PLANE)
         return None
-    indices, u = geodesic_embedding(jr.key(0), z, n)
+    log.debug("looking for an unrolled copy")
+    kept = np.linspace(0, len(z) - 1, min(EMBEDDED, len(z))).astype(int)
+    kept = kept[in_company(z[kept])]
+    indices, u = geodesic_embedding(jr.key(0), z[kept], n)
+    indices = kept[indices]
     some = slice(POINTS)
-    if not unrolls(plane, conflict(z[indices[some]], u[some])):
+    unrolled = conflict(z[indices[some]], u[some])
+    if not unrolls(plane, unrolled):
+        log.info(
+            "A graph over no plane (conflict %.2g), and no better unrolled (%.2g), as closed and "
+            "noisy shapes: not unrolled.",
+            plane,
+            unrolled,
+        )
         return None
+    log.info("A graph over no plane (conflict %.2g), but unrolled (%.2g).", plane, unrolled)
     if overlap(z[indices], u) > 2 * TORN:  # every candidate would be torn
         warnings.warn(
             "The data are a graph over no plane: they are rolled up, and too sparsely sampled or "
@@ -195,27 +224,34 @@ def _scaled(flow: Flow, x):
 
 
 @eqx.filter_jit
+def _scaled_only(placement, x):
+    return jax.vmap(unwrap(placement).scaled)(x)[0]
+
+
+@eqx.filter_jit
 def _unplaced(placement, x):
     return jax.vmap(unwrap(placement).inverse)(x)
 
 
 def _standardised(placement: Placement, x) -> np.ndarray:
     """Data of mean zero and comparable scales, shape (N, D), not yet turned."""
-    mean, scale = np.asarray(placement.mean.tree), np.asarray(placement.scale.tree)
-    return ((np.asarray(x) - mean) / scale).reshape(len(x), -1)
+    return np.asarray(_scaled_only(placement, jnp.asarray(x))).reshape(len(x), -1)
 
 
 def _standardisation(old: Placement, x: np.ndarray) -> Placement:
     """The placement of the data, of the form of the one that it replaces, on the first axes."""
-    mean, scale = (moment(0, dtype=np.float64) for moment in (x.mean, x.std))
+    centre, scale, _ = moments(x)
     resolved = np.finfo(x.dtype)
-    varies = scale > np.maximum(resolved.eps * np.abs(mean), resolved.tiny)
-    return Placement(mean, np.where(varies, scale, 1.0), np.eye(old.plane_dim, x[0].size))
+    varies = scale > np.maximum(resolved.eps * np.abs(centre), resolved.tiny)
+    scale = np.where(varies, scale, 1.0)
+    tails = None if old.tails is None else tail_indices((x - centre) / scale)
+    return Placement(centre, scale, np.eye(old.plane_dim, x[0].size), tails)
 
 
 def _turned(placement: Placement, plane: np.ndarray) -> Placement:
     """A placement on another plane of the standardised data."""
-    return Placement(placement.mean.tree, placement.scale.tree, plane)
+    tails = None if placement.tails is None else placement.tails.tree
+    return Placement(placement.centre, placement.scale.tree, plane, tails)
 
 
 def _placed(flow: Flow, part: str, placement: Placement) -> Flow:

@@ -11,7 +11,7 @@ in the plane and surfaces in space that is one.
 
 import jax.numpy as jnp
 
-from mflows.charts import is_padded, push_conormals
+from mflows.charts import is_padded, push_conormals, scale_of
 from mflows.volume.volume import Volume, log_volume_of_rows
 
 
@@ -28,4 +28,6 @@ class Complement(Volume):
         conormals = jnp.eye(chart.dim, dtype=u.dtype)[chart.latent_dim :]
         conormals = conormals.reshape(-1, *chart.shape)
         x, log_det, conormals = push_conormals(chart.bijection, padded, conormals, condition)
-        return x, log_det + log_volume_of_rows(conormals.reshape(-1, chart.dim))
+        scale = scale_of(chart)
+        rows = conormals.reshape(-1, chart.dim)
+        return x, log_det + log_volume_of_rows(rows, None if scale is None else 1 / scale)

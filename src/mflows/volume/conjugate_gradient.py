@@ -18,7 +18,7 @@ import jax.random as jr
 import lineax as lx
 from jaxtyping import Array, Float, Scalar
 
-from mflows.charts import Chart
+from mflows.charts import Chart, unit_of
 from mflows.volume.volume import GradientOnly, gradient_of, gram_operator, needed
 
 
@@ -62,4 +62,4 @@ class ConjugateGradient(GradientOnly):
         solver = lx.CG(self.rtol, self.rtol, max_steps=steps)
         solved = lx.linear_solve(operator, probe, solver, throw=False).value
         _, tangents = chart.pushforward(u, jnp.stack([solved, probe]), condition)
-        return jnp.vdot(*tangents) / 2
+        return jnp.vdot(*tangents / unit_of(chart)) / 2

@@ -9,6 +9,7 @@ every chart.
 import jax
 import jax.numpy as jnp
 
+from mflows.charts import scale_of
 from mflows.volume.volume import Volume, log_volume_of_rows
 
 
@@ -38,4 +39,4 @@ class Exact(Volume):
                 frame,
                 batch_size=self.chunk,
             )
-        return x, log_volume_of_rows(tangents.reshape(n, -1))
+        return x, log_volume_of_rows(tangents.reshape(n, -1), scale_of(chart))

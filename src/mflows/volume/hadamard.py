@@ -15,6 +15,7 @@ orthogonality, which ``mflows.recipes.canonical`` trains away.
 import jax.numpy as jnp
 import jax.random as jr
 
+from mflows.layers.placement import length
 from mflows.volume.volume import Volume, needed
 
 
@@ -37,5 +38,5 @@ class Hadamard(Volume):
         if self.probes < chart.latent_dim:
             axes = jr.choice(needed(key, self), axes, (self.probes,), replace=False)
         x, tangents = chart.pushforward(u, axes, condition)
-        lengths = jnp.linalg.norm(tangents.reshape(len(axes), -1), axis=1)
+        lengths = length(tangents.reshape(len(axes), -1), 1)
         return x, chart.latent_dim * jnp.log(lengths).mean()

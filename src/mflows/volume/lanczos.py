@@ -20,7 +20,7 @@ from matfree.decomp import tridiag_sym
 from matfree.funm import monte_carlo_funm_sym_logdet
 from matfree.stochtrace import estimator_monte_carlo_mean_and_sem, sampler_sphere
 
-from mflows.charts import Chart, without_encoder
+from mflows.charts import Chart, unit_of, without_encoder
 from mflows.volume.volume import Estimate, Volume, gram_operator, needed
 
 
@@ -66,5 +66,6 @@ class Lanczos(Volume):
             monte_carlo_funm_sym_logdet(steps), sampler_sphere(u, num=self.probes)
         )
         mean, error = (part / 2 for part in estimate(product, needed(key, self), arguments))
+        mean += chart.latent_dim * jnp.log(unit_of(chart))
         # Matfree divides by the number of probes; one less makes the variance unbiased.
         return Estimate(mean, error * jnp.sqrt(self.probes / (self.probes - 1)))

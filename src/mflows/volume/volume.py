@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
-from mflows.charts import Chart
+from mflows.charts import Chart, unit_of
+from mflows.layers.placement import length
 
 
 class Volume(eqx.Module):
@@ -102,8 +103,12 @@ def gradient_of(value: Scalar) -> Scalar:
 def gram_operator(
     chart: Chart, u: Float[Array, " n"], condition: Array | None = None
 ) -> Callable[[Float[Array, " n"]], Float[Array, " n"]]:
-    """The function v -> J^T (J v) at ``u``; a jvp and a vjp each time, and J is never formed."""
-    _, push = jax.linearize(lambda u: chart.decode(u, condition), u)
+    """The function v -> J^T (J v) at ``u``; a jvp and a vjp each time, and J is never formed.
+
+    J is that of the decoder in units of ``unit_of(chart)``.
+    """
+    unit = unit_of(chart)
+    _, push = jax.linearize(lambda u: chart.decode(u, condition) / unit, u)
     pull = jax.linear_transpose(push, u)
     return lambda v: pull(push(v))[0]
 
@@ -118,13 +123,26 @@ def needed(key: PRNGKeyArray | None, method: Volume) -> PRNGKeyArray:
     return key
 
 
-def log_volume_of_rows(rows: Float[Array, "k D"]) -> Scalar:
+def log_volume_of_rows(
+    rows: Float[Array, "k D"], scale: Float[Array, " D"] | None = None
+) -> Scalar:
     """Log-volume of the parallelepiped that k <= D vectors span, 1/2 log det(A A^T).
 
     By A^T = Q R it is sum_i log |R_ii|. QR of A loses half as many digits as a Cholesky
     factorisation of A A^T, which fails in float32 at condition numbers near 1e4.
+
+    Args:
+        rows: The vectors, rows of A.
+        scale: Sizes of the columns of A, all alike by default. Householder's reflections are
+            accurate row by row of A^T where large rows come first (Cox & Higham 1998, BIT 38),
+            and so for columns of very different units.
     """
     if rows.shape[0] == 1:  # R is the norm
-        return jnp.log(jnp.linalg.norm(rows))
-    triangle = jnp.linalg.qr(rows.T, mode="r")
-    return jnp.log(jnp.abs(jnp.diag(triangle))).sum()
+        return jnp.log(length(rows))
+    if scale is None:
+        scale = jnp.ones((), rows.dtype)
+    else:
+        rows = rows[:, jnp.argsort(-scale)]
+    unit = scale.max()
+    triangle = jnp.linalg.qr(rows.T / unit, mode="r")
+    return jnp.log(jnp.abs(jnp.diag(triangle))).sum() + rows.shape[0] * jnp.log(unit)

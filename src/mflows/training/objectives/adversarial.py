@@ -13,6 +13,7 @@ about progress: epochs are judged by the energy distance between samples and hel
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -36,6 +37,7 @@ class Adversarial:
         blocks: Number of residual blocks of the critic network.
     """
 
+    centred: ClassVar = True
     penalty: float = 1.0
     width: int = 64
     blocks: int = 2

@@ -11,6 +11,7 @@ curvature and the density's own scale, then on the manifold
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -29,6 +30,7 @@ class NoisyLikelihood:
         sigma: Standard deviation of the noise, in the data's own units.
     """
 
+    centred: ClassVar = True
     sigma: float
 
     def __post_init__(self):

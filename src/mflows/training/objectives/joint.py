@@ -6,6 +6,7 @@ Cranmer 2020, arXiv 2003.13913, sec. 3.2). The forms differ in what they make of
 """
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,8 @@ import jax.random as jr
 from matfree.stochtrace import sampler_sphere
 from paramax import unwrap
 
-from mflows.training.objectives.reconstruction import Reconstruction, scale_of
+from mflows.layers.placement import length
+from mflows.training.objectives.reconstruction import Reconstruction, scale_of, scaled_error
 from mflows.training.phases import Batch
 from mflows.volume import Auto, Volume, gradient_of, surrogate
 
@@ -29,6 +31,7 @@ class ReconstructionAndLikelihood:
         volume: Method for the log-volume in training; epochs are judged by the exact one.
     """
 
+    centred: ClassVar = True
     weight: float = 1e5
     volume: Volume = field(default_factory=Auto)
 
@@ -40,12 +43,12 @@ class ReconstructionAndLikelihood:
         return self._loss(flow, batch, key, Auto())
 
     def _loss(self, flow, batch: Batch, key, volume: Volume):
-        flow, scale = unwrap(flow), scale_of(flow)
+        flow = unwrap(flow)
 
         def of_point(x, condition, key):
             u = flow.chart.encode(x, condition)
             projected, log_volume = volume.decode_and_log_volume(flow.chart, u, condition, key)
-            error = jnp.mean(jnp.square((x - projected) / scale))
+            error = jnp.mean(jnp.square(scaled_error(flow, x, projected)))
             return self.weight * error + log_volume - flow.latent_log_prob(u, condition)
 
         keys = jr.split(key, batch.x.shape[0])
@@ -62,6 +65,7 @@ class Canonical:
     then mean something on their own, and Hadamard's bound of the log-volume becomes tight.
     """
 
+    centred: ClassVar = True
     weight: float = 1e5
     penalty: float = 1.0
 
@@ -95,15 +99,17 @@ class FreeForm:
     is biased, so that ``weight`` must be large enough to make it good.
     """
 
+    centred: ClassVar = True
     weight: float = 1e3
 
     def __call__(self, flow, batch: Batch, key):
-        flow, scale = unwrap(flow), scale_of(flow)
+        flow = unwrap(flow)
 
         def of_point(x, condition, key):
             u = flow.chart.encode(x, condition)
             (probe,) = sampler_sphere(u, num=1)(key)
-            error = jnp.mean(jnp.square((x - flow.chart.decode(u, condition)) / scale))
+            projected = flow.chart.decode(u, condition)
+            error = jnp.mean(jnp.square(scaled_error(flow, x, projected)))
             log_volume = gradient_of(surrogate(flow.chart, x, u, probe, condition))
             return self.weight * error + log_volume - flow.latent_log_prob(u, condition)
 
@@ -122,6 +128,7 @@ class RelaxedInjective:
     It asks for no encoder that inverts the decoder: the reconstruction error does.
     """
 
+    centred: ClassVar = True
     weight: float = 1e5
 
     def __call__(self, flow, batch: Batch, key):
@@ -148,7 +155,7 @@ def bound(flow, batch: Batch, key):
         direction = jr.normal(key, (1, flow.latent_dim), dtype=u.dtype)
         direction /= jnp.linalg.norm(direction)
         _, tangent = flow.chart.pushforward(u, direction, condition)
-        stretch = flow.latent_dim * jnp.log(jnp.linalg.norm(tangent))
+        stretch = flow.latent_dim * jnp.log(length(tangent))
         return flow.latent_log_prob(u, condition) - stretch
 
     keys = jr.split(key, batch.x.shape[0])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,8 @@ from mflows.training.phases import Batch
 class NegativeLogLikelihood:
     """Mean of -log p(x): of a bijection, or jointly of chart and latent density."""
 
+    centred: ClassVar = True
+
     def __call__(self, flow, batch: Batch, key):
         flow = unwrap(flow)
         return -jnp.mean(jax.vmap(flow._log_prob)(batch.x, batch.condition))
@@ -29,6 +32,8 @@ class LatentNegativeLogLikelihood:
     The chart being frozen, its log-volume is a constant and the data are encoded once; the cost of
     the phase does not depend on D.
     """
+
+    centred: ClassVar = True
 
     def prepare(self, flow, batch: Batch) -> Batch:
         """Replace x by its latent coordinates."""
@@ -68,6 +73,8 @@ class NegativeEvidenceLowerBound:
 
     See ``mflows.models.vae`` for the weight w.
     """
+
+    centred: ClassVar = True
 
     def __call__(self, flow, batch: Batch, key):
         keys = jr.split(key, batch.x.shape[0])

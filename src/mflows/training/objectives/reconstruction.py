@@ -1,6 +1,7 @@
 """Objectives of the manifold: how far points lie from it, in units of the data's spread."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +17,14 @@ def scale_of(flow):
     return 1.0 if placement is None else placement.scale
 
 
+def scaled_error(flow, x, projected):
+    """X - g(e(x)) of one point in scaled units, and without the tails that columns may have."""
+    placement = placement_of(unwrap(flow.chart))
+    if placement is None or placement.tails is None:
+        return (x - projected) / scale_of(flow)
+    return placement.scaled(x)[0] - placement.scaled(projected)[0]
+
+
 @dataclass(frozen=True)
 class Reconstruction:
     r"""Mean squared reconstruction error in scaled units, D^-1 sum_j ((x - g(e(x)))_j / s_j)^2.
@@ -24,9 +33,12 @@ class Reconstruction:
     features in different units count alike (Brehmer & Cranmer 2020, arXiv 2003.13913, sec. 3.2).
     """
 
+    centred: ClassVar = True
+
     def __call__(self, flow, batch: Batch, key):
         projected = jax.vmap(unwrap(flow.chart).project)(batch.x, batch.condition)
-        return jnp.mean(jnp.square((batch.x - projected) / scale_of(flow)))
+        errors = jax.vmap(lambda x, projected: scaled_error(flow, x, projected))(batch.x, projected)
+        return jnp.mean(jnp.square(errors))
 
 
 @dataclass(frozen=True)
@@ -36,15 +48,16 @@ class Regression:
     |f^-1(x) - (u, 0)|^2 + |(f(u, 0) - x) / s|^2
     """
 
+    centred: ClassVar = True
+
     def __call__(self, flow, batch: Supervised, key):
         chart = unwrap(flow.chart)
-        scale = scale_of(flow)
 
         def misfit(x, condition, u):
             code = chart.bijection.inverse(x, condition_for(chart, condition))
             decoded = chart.decode(u, condition)
             there = jnp.square(code - chart.inner.decode(u)).sum()
-            return there + jnp.square((decoded - x) / scale).sum()
+            return there + jnp.square(scaled_error(flow, decoded, x)).sum()
 
         return jax.vmap(misfit)(*batch).mean()
 
@@ -57,6 +70,7 @@ class AnchoredReconstruction:
     the data when the phase began. Reconstruction alone soon tears what was unrolled.
     """
 
+    centred: ClassVar = True
     anchor: float = 0.1
 
     def prepare(self, flow, batch: Batch) -> Supervised:

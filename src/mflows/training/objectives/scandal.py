@@ -31,6 +31,7 @@ WEIGHT = 2.0
 class Scandal:
     """Negative log-likelihood and score error of a bijection, or of chart and density jointly."""
 
+    centred: ClassVar = True
     weight: float = WEIGHT
     needs_joint_score: ClassVar = True
 
@@ -46,6 +47,7 @@ class LatentScandal:
     density is the score of the flow, and the data are encoded once.
     """
 
+    centred: ClassVar = True
     weight: float = WEIGHT
     needs_joint_score: ClassVar = True
 

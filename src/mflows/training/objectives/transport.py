@@ -13,6 +13,7 @@ which is 0 for X = Y. The blur b is a length: structure much finer than b is not
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -45,6 +46,7 @@ class SinkhornDivergence:
         blur: The blur b, in these units.
     """
 
+    centred: ClassVar = True
     blur: float = 0.05
 
     def __call__(self, flow, batch: Batch, key):

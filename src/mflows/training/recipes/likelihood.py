@@ -15,6 +15,7 @@ def maximum_likelihood(
     batch_size: int = 100,
     learning_rate: float = 1e-3,
     patience: int | None = None,
+    tolerance: float = 0.0,
 ) -> list[Phase]:
     """Maximise the likelihood of chart and latent density together.
 
@@ -28,10 +29,12 @@ def maximum_likelihood(
         learning_rate: Peak learning rate.
         patience: Stop after so many epochs without a better validation loss; by default a fifth of
             ``epochs``, but at least 25.
+        tolerance: End, after the rate has fallen to 0, once the validation loss has settled to so
+            many nats (``mflows.training.Phase``); 0 trains all epochs.
     """
     patience = patience_for(patience, epochs)
     objective = NegativeLogLikelihood()
-    return [likelihood_phase(objective, epochs, batch_size, learning_rate, patience)]
+    return [likelihood_phase(objective, epochs, batch_size, learning_rate, patience, tolerance)]
 
 
 def denoising(
@@ -40,6 +43,7 @@ def denoising(
     batch_size: int = 100,
     learning_rate: float = 1e-3,
     patience: int | None = None,
+    tolerance: float = 0.0,
     sigma: float = 0.05,
 ) -> list[Phase]:
     """An ambient flow of noisy data, from which the density on a manifold can be read.
@@ -51,7 +55,7 @@ def denoising(
     """
     patience = patience_for(patience, epochs)
     objective = NoisyLikelihood(sigma)
-    return [likelihood_phase(objective, epochs, batch_size, learning_rate, patience)]
+    return [likelihood_phase(objective, epochs, batch_size, learning_rate, patience, tolerance)]
 
 
 def variational(
@@ -60,6 +64,7 @@ def variational(
     batch_size: int = 100,
     learning_rate: float = 1e-3,
     patience: int | None = None,
+    tolerance: float = 0.0,
 ) -> list[Phase]:
     """Maximise the evidence lower bound of a VAE (Kingma & Welling 2014, arXiv 1312.6114).
 
@@ -67,6 +72,12 @@ def variational(
     """
     patience = patience_for(patience, epochs)
     phase = likelihood_phase(
-        NegativeEvidenceLowerBound(), epochs, batch_size, learning_rate, patience, name="evidence"
+        NegativeEvidenceLowerBound(),
+        epochs,
+        batch_size,
+        learning_rate,
+        patience,
+        tolerance,
+        name="evidence",
     )
     return [phase]

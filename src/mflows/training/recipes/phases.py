@@ -8,6 +8,8 @@ the ones they are given. All stop early after ``patience`` epochs without a bett
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
+
 from mflows.training.objectives import (
     AnchoredReconstruction,
     LatentNegativeLogLikelihood,
@@ -18,14 +20,23 @@ from mflows.training.starts import flat_or_rolled, place_chart, place_latent, un
 
 EPOCHS, MOST_EPOCHS = 25, 1000
 LEAST_STEPS, MOST_STEPS = 5000, 200_000
+TOLERANCE = 0.005
+"""Improvement, in nats, that is worth going on for where no number of epochs is asked for."""
+SQUARES = 0.01
+"""Tolerance of a reconstruction error, in the data's variance, for one of a density in nats."""
 
 
 def manifold_phase(
-    epochs: int, batch_size: int = 100, learning_rate: float = 4e-3, patience: int | None = None
+    epochs: int,
+    batch_size: int = 100,
+    learning_rate: float = 4e-3,
+    patience: int | None = None,
+    tolerance: float = 0.0,
 ) -> Phase:
     """The chart by reconstruction, from the best starting plane.
 
-    For data that are a graph over some plane: bold steps of a clipped gradient.
+    For data that are a graph over some plane: bold steps of a clipped gradient. A ``tolerance`` in
+    nats becomes ``SQUARES`` times as much of the data's variance.
     """
     return Phase(
         Reconstruction(),
@@ -36,6 +47,7 @@ def manifold_phase(
         learning_rate=learning_rate,
         clip=0.1,
         patience=patience,
+        tolerance=SQUARES * tolerance,
         start=place_chart,
     )
 
@@ -54,13 +66,18 @@ def unrolled_manifold_phase(
 
 
 def flat_or_unrolled_manifold(
-    epochs: int, batch_size: int = 100, learning_rate: float = 1e-3, patience: int | None = None
+    epochs: int,
+    batch_size: int = 100,
+    learning_rate: float = 1e-3,
+    patience: int | None = None,
+    tolerance: float = 0.0,
 ) -> Either:
     """``manifold_phase`` or ``unrolled_manifold_phase``, as the data decide.
 
-    The first learns at 4 times the ``learning_rate``, the second at 0.3 times.
+    The first learns at 4 times the ``learning_rate``, the second at 0.3 times; it trains all epochs
+    whatever the ``tolerance``.
     """
-    flat = manifold_phase(epochs, batch_size, 4 * learning_rate, patience)
+    flat = manifold_phase(epochs, batch_size, 4 * learning_rate, patience, tolerance)
     unrolled = unrolled_manifold_phase(epochs, batch_size, 0.3 * learning_rate, patience)
     return Either((flat, unrolled), flat_or_rolled)
 
@@ -70,6 +87,7 @@ def density_phase(
     batch_size: int = 100,
     learning_rate: float = 1e-3,
     patience: int | None = None,
+    tolerance: float = 0.0,
     *,
     objective: Callable | None = None,
 ) -> Phase:
@@ -85,6 +103,7 @@ def density_phase(
         batch_size=batch_size,
         learning_rate=learning_rate,
         patience=patience,
+        tolerance=tolerance,
         start=place_latent,
     )
 
@@ -110,6 +129,7 @@ def likelihood_phase(
     batch_size: int = 100,
     learning_rate: float = 1e-3,
     patience: int | None = None,
+    tolerance: float = 0.0,
     *,
     name: str = "density",
 ) -> Phase:
@@ -122,6 +142,7 @@ def likelihood_phase(
         batch_size=batch_size,
         learning_rate=learning_rate,
         patience=patience,
+        tolerance=tolerance,
         start=place_chart,
     )
 
@@ -139,6 +160,13 @@ def epochs_for(points: int, batch_size: int = 100) -> int:
     steps = max(points // batch_size, 1)
     fewest, most = min(-(-LEAST_STEPS // steps), MOST_EPOCHS), max(MOST_STEPS // steps, 1)
     return 2 * min(max(EPOCHS, fewest), most)
+
+
+def share(epochs: int, parts: int) -> int:
+    """Epochs of one of so many parts of a training, at least 1; ``ValueError`` for none."""
+    if isinstance(epochs, bool) or not isinstance(epochs, int | np.integer) or epochs < 1:
+        raise ValueError(f"Expected epochs to be a whole number >= 1; got {epochs!r}.")
+    return max(int(epochs) // parts, 1)
 
 
 def patience_for(given: int | None, epochs: int) -> int:

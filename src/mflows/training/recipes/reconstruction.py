@@ -22,6 +22,7 @@ from mflows.training.recipes.phases import (
     joint_phase,
     manifold_phase,
     patience_for,
+    share,
 )
 from mflows.training.starts import place_chart
 from mflows.volume import Auto, ConjugateGradient
@@ -33,6 +34,7 @@ def manifold_then_density(
     batch_size: int = 100,
     learning_rate: float = 1e-3,
     patience: int | None = None,
+    tolerance: float = 0.0,
 ) -> list[Phase | Either]:
     """Sequential M/D training (Brehmer & Cranmer 2020, arXiv 2003.13913, sec. 3.2).
 
@@ -48,9 +50,11 @@ def manifold_then_density(
             times for a rolled sheet.
         patience: Stop a phase after so many epochs without a better validation loss; by default a
             fifth of its epochs, but at least 25.
+        tolerance: End a phase, after its rate has fallen to 0, once its validation loss has settled
+            to so many nats (``mflows.training.Phase``); 0 trains all epochs.
     """
     objective = LatentNegativeLogLikelihood()
-    return _one_then_the_other(objective, epochs, batch_size, learning_rate, patience)
+    return _one_then_the_other(objective, epochs, batch_size, learning_rate, patience, tolerance)
 
 
 def alternating(
@@ -69,7 +73,7 @@ def alternating(
     """
     manifold = manifold_phase(1, batch_size, 4 * learning_rate)
     density = density_phase(1, batch_size, learning_rate)
-    return [Alternate((manifold, density), rounds=max(epochs // 2, 1))]
+    return [Alternate((manifold, density), rounds=share(epochs, 2))]
 
 
 def scandal(
@@ -78,6 +82,7 @@ def scandal(
     batch_size: int = 100,
     learning_rate: float = 1e-3,
     patience: int | None = None,
+    tolerance: float = 0.0,
     weight: float = WEIGHT,
 ) -> list[Phase | Either]:
     """Sequential M/D training whose density also learns from a simulator's joint score.
@@ -86,7 +91,8 @@ def scandal(
     the mean squared error of the score (see ``mflows.training.objectives.scandal``). Other
     arguments as for ``manifold_then_density``.
     """
-    return _one_then_the_other(LatentScandal(weight), epochs, batch_size, learning_rate, patience)
+    objective = LatentScandal(weight)
+    return _one_then_the_other(objective, epochs, batch_size, learning_rate, patience, tolerance)
 
 
 def simultaneous(
@@ -139,15 +145,20 @@ def free_form(
 
 
 def _one_then_the_other(
-    objective: Callable, epochs: int, batch_size: int, learning_rate: float, patience: int | None
+    objective: Callable,
+    epochs: int,
+    batch_size: int,
+    learning_rate: float,
+    patience: int | None,
+    tolerance: float,
 ) -> list[Phase | Either]:
     """The manifold, then the density on it by ``objective``."""
-    learn = max(epochs // 2, 1)
+    learn = share(epochs, 2)
     patience = patience_for(patience, learn)
     rest = max(epochs - learn, 1)
     return [
-        flat_or_unrolled_manifold(learn, batch_size, learning_rate, patience),
-        density_phase(rest, batch_size, learning_rate, patience, objective=objective),
+        flat_or_unrolled_manifold(learn, batch_size, learning_rate, patience, tolerance),
+        density_phase(rest, batch_size, learning_rate, patience, tolerance, objective=objective),
     ]
 
 
@@ -155,7 +166,7 @@ def _in_thirds(
     objective: Callable, epochs: int, batch_size: int, learning_rate: float
 ) -> list[Phase]:
     """The manifold alone, manifold and density together, and the density alone."""
-    third = max(epochs // 3, 1)
+    third = share(epochs, 3)
     patience = patience_for(None, third)
     density = density_phase(max(epochs - 2 * third, 1), batch_size, learning_rate, patience)
     return [
@@ -178,7 +189,7 @@ def relaxed_injective(
         batch_size: Points per step.
         learning_rate: Peak rate of the second phase; the first one's is 4 times as high.
     """
-    third = max(epochs // 3, 1)
+    third = share(epochs, 3)
     patience = patience_for(None, third)
     rest = third + max(epochs - 2 * third, 1)
     return [

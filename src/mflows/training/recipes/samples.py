@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from mflows.training.objectives import Adversarial, SinkhornDivergence
 from mflows.training.phases import Alternate, Phase
-from mflows.training.recipes.phases import density_phase, likelihood_phase
+from mflows.training.recipes.phases import density_phase, likelihood_phase, share
 
 
 def optimal_transport(
@@ -40,7 +40,7 @@ def alternating_optimal_transport(
     """
     density = density_phase(1, max(batch_size // 10, 1), learning_rate)
     turns = (_transport(1, batch_size, learning_rate), replace(density, start=None))
-    return [Alternate(turns, rounds=max(epochs // 2, 1))]
+    return [Alternate(turns, rounds=share(epochs, 2))]
 
 
 def adversarial(

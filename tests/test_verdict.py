@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mflows.pages import Conditioning, Content, Points, warnings_of
-from mflows.pages.checks import CHECKS, checked
+from mflows.verdict import CHECKS, checked
 
 
 def clean() -> Content:
@@ -22,7 +22,15 @@ def clean() -> Content:
         held_out=points(),
         conditioning=Conditioning(np.full(1000, 3.0), limit=100.0),
         samples=rng.normal(size=(1000, 3)),
+        history=[epoch(i, np.exp(-i) + 0.01) for i in range(1, 21)],
+        rows=1000,
+        latent_dim=2,
     )
+
+
+def epoch(number: int, loss: float, validation: float | None = None) -> dict:
+    both = {"train": loss, "validation": loss if validation is None else validation}
+    return {"phase": "manifold", "epoch": number, "seconds": 0.1, **both}
 
 
 def held_out(content: Content, **changes) -> Content:
@@ -39,7 +47,8 @@ def test_checks_of_what_an_ambient_flow_has_not_are_left_out():
     ambient = clean()
     assert ambient.train is not None
     train = dataclasses.replace(ambient.train, distance=None)
-    ambient = dataclasses.replace(ambient, train=train, conditioning=None)
+    nothing = {"conditioning": None, "history": (), "latent_dim": None}
+    ambient = dataclasses.replace(ambient, train=train, **nothing)
     names = list(checked(held_out(ambient, distance=None)))
     assert names == [
         "values are finite",
@@ -71,6 +80,17 @@ def spoil(name: str) -> Content:
             return held_out(dataclasses.replace(good, train=worse), distance=20 * d)
         case "no data":
             return dataclasses.replace(good, samples=3 * good.samples)
+        case "still falling":
+            return dataclasses.replace(good, history=[epoch(i, 21.0 - i) for i in range(1, 21)])
+        case "worse after its first":
+            return dataclasses.replace(
+                good, history=[epoch(i, 1 + i / 5, 1.0) for i in range(1, 21)]
+            )
+        case "best epoch was early":
+            losses = [epoch(i, np.exp(-i) + 0.01, abs(i - 4) + 1) for i in range(1, 21)]
+            return dataclasses.replace(good, history=losses)
+        case "Few points":
+            return dataclasses.replace(good, rows=30)
         case "ill-conditioned":
             numbers = np.full(1000, 3.0)
             numbers[:4] = 100, 1e30, np.inf, np.nan  # the limit, and what has no number
@@ -88,6 +108,10 @@ def spoil(name: str) -> Content:
         "misses much",
         "no data",
         "ill-conditioned",
+        "still falling",
+        "worse after its first",
+        "best epoch was early",
+        "Few points",
     ],
 )
 def test_fault_is_named(fault):
@@ -118,3 +142,11 @@ def test_nothing_finite_at_all_still_makes_a_page():
     points = Points(nan, nan[:, 0], nan[:, 0])
     content = Content(title="t", train=points, held_out=points, samples=nan, latent=nan[:, :2])
     assert "10 of 10 model samples" in html(content)
+
+
+def test_a_closed_shape_is_not_blamed_on_the_latent_dimension():
+    note = "A graph over no plane (conflict 40), and no better unrolled (41), as closed and noisy."
+    closed = dataclasses.replace(spoil("misses much"), notes=[note])
+    (warn,) = warnings_of(closed)
+    assert "the shape is closed" in warn.detail
+    assert "may be too small" not in warn.detail

@@ -1,0 +1,437 @@
+"""What looks wrong in a fit, in plain words: at its end, in Python and on its report's page.
+
+Each check looks at numbers that the page shows anyway, and warns, passes, or returns ``None`` where
+a system has no such numbers; none can prove that a fit is good. Thresholds are generous: a warning
+should be worth reading.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from mflows.data import Data
+from mflows.flow import Flow
+from mflows.volume import condition_limit
+
+OVERFIT_RATIO = 1.5  # mean distance, held-out over train
+OVERFIT_NATS = 0.5  # mean log density, train minus held-out
+TAIL_RATIO = 30.0  # max distance over mean distance
+TAIL_SHARE = 0.2  # max distance over spread of the data: a thin tail is not a tear
+COARSE_SHARE = 0.1  # mean distance over spread of the data
+STRAY_SHARE = 0.02  # samples outside the range of the data
+ROUNDING = 1e-5  # distance over spread below which it is rounding error, not a fit
+LAST = 0.1  # of the epochs of a phase: where it should have settled
+RISEN = 1.5  # last training loss of a manifold over the lowest
+EARLY = 0.5  # of the epochs of a phase: the best one comes before
+LEAST_EPOCHS = 8  # from which a curve says something
+LEAST_ROWS = 50  # for each dimension of the manifold
+JUDGED = 2000  # rows judged of each part
+
+
+class Numbers(Protocol):
+    """Numbers at points: what a check sees of train and held-out data.
+
+    ``x`` has shape (N, *shape); ``log_prob`` and ``distance`` shape (N,), or they are ``None`` for
+    a model without a density or manifold.
+    """
+
+    @property
+    def x(self) -> np.ndarray: ...
+    @property
+    def log_prob(self) -> np.ndarray | None: ...
+    @property
+    def distance(self) -> np.ndarray | None: ...
+
+
+class Evidence(Protocol):
+    """What there is to judge by: `Judged`, or the content of a report."""
+
+    @property
+    def history(self) -> Sequence[Mapping[str, Any]]: ...
+    @property
+    def notes(self) -> Sequence[str]: ...
+    @property
+    def rows(self) -> int | None: ...
+    @property
+    def latent_dim(self) -> int | None: ...
+    @property
+    def train(self) -> Numbers | None: ...
+    @property
+    def held_out(self) -> Numbers | None: ...
+    @property
+    def latent(self) -> np.ndarray | None: ...
+    @property
+    def conditioning(self) -> Any: ...
+    @property
+    def samples(self) -> np.ndarray | None: ...
+    @property
+    def views(self) -> Sequence[Any]: ...
+
+
+@dataclass(frozen=True)
+class AtPoints:
+    """`Numbers` of a flow."""
+
+    x: np.ndarray
+    log_prob: np.ndarray | None = None
+    distance: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Conditioning:
+    """How far log densities can be trusted, point by point.
+
+    Args:
+        numbers: Condition numbers of the decoder's Jacobian, shape ``(N,)``.
+        limit: Where log densities come into doubt.
+
+    Raises:
+        ValueError: If there are no points, or the shape is another.
+    """
+
+    numbers: np.ndarray
+    limit: float
+
+    def __post_init__(self):
+        numbers = np.asarray(self.numbers, dtype=float)
+        if numbers.ndim != 1 or not len(numbers):
+            raise ValueError(
+                "Expected numbers of a Conditioning of shape (N,), one for each of N >= 1 points; "
+                f"got {numbers.shape}."
+            )
+        object.__setattr__(self, "numbers", numbers)
+
+    @property
+    def doubtful(self) -> np.ndarray:
+        """Which points are ill-conditioned, shape ``(N,)``; those without a number are."""
+        return ~(self.numbers < self.limit)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a fit is judged by, without its report."""
+
+    history: Sequence[Mapping[str, Any]] = ()
+    notes: Sequence[str] = ()
+    train: AtPoints | None = None
+    held_out: AtPoints | None = None
+    latent: np.ndarray | None = None
+    conditioning: Conditioning | None = None
+    samples: np.ndarray | None = None
+    views: Sequence[Any] = ()
+    rows: int | None = None
+    latent_dim: int | None = None
+
+
+class Doubt(UserWarning):
+    """Something looks wrong in a fit."""
+
+
+def some(data: Data) -> Data:
+    """Rows to judge by, in memory."""
+    return data.sample(JUDGED, 0) if len(data) > JUDGED or data.mapped else data
+
+
+def judged(
+    flow: Flow,
+    train: Data,
+    held_out: Data | None,
+    history: Sequence[Mapping[str, Any]] = (),
+    notes: Sequence[str] = (),
+) -> Judged:
+    """Evaluate a flow at some rows of each part of its data, which lie in memory."""
+    (seen, _), (unseen, numbers) = (_at(flow, part) for part in (train, held_out))
+    conditioning = None
+    if numbers is not None and len(numbers):
+        conditioning = Conditioning(numbers, condition_limit(numbers.dtype))
+    dims = {"rows": len(train), "latent_dim": None if flow.is_ambient else flow.latent_dim}
+    return Judged(history, notes, seen, unseen, conditioning=conditioning, **dims)
+
+
+def _at(flow: Flow, data: Data | None) -> tuple[AtPoints | None, np.ndarray | None]:
+    if data is None or not len(data):
+        return None, None
+    condition = data.condition if flow.cond_shape is not None else None
+    if not flow.has_density:
+        return AtPoints(data.x, distance=np.asarray(flow.distance(data.x, condition))), None
+    score = flow.score(data.x, condition)
+    distance = None if flow.is_ambient else np.asarray(score.distance)
+    number = score.condition_number
+    return (
+        AtPoints(data.x, np.asarray(score.log_prob), distance),
+        None if number is None else np.asarray(number),
+    )
+
+
+@dataclass(frozen=True)
+class Warn:
+    """One thing to look at: a short title and what it may mean."""
+
+    title: str
+    detail: str
+
+
+class Passed:
+    """A check that found nothing to look at."""
+
+
+Found = Warn | Passed | None
+
+
+def warnings_of(content: Evidence) -> list[Warn]:
+    """Everything about ``content`` that deserves a second look; empty if nothing does."""
+    return [found for found in checked(content).values() if isinstance(found, Warn)]
+
+
+def checked(content: Evidence) -> dict[str, Warn | Passed]:
+    """What the checks that apply to ``content`` found, by the name of the check."""
+    every = {name: check(content) for name, check in CHECKS.items()}
+    return {name: found for name, found in every.items() if found is not None}
+
+
+def spread(x: np.ndarray) -> float:
+    """Root mean squared distance of points, shape ``(N, *shape)``, from their mean."""
+    return float(np.sqrt(np.var(finite(x), axis=0).sum())) if len(finite(x)) else 0.0
+
+
+def finite(a: np.ndarray) -> np.ndarray:
+    """Rows (or entries) of ``a`` that are finite throughout."""
+    return a[np.isfinite(a).reshape(len(a), -1).all(axis=1)] if a.size else a
+
+
+def distances(points: Numbers | None) -> np.ndarray | None:
+    """Finite distances, or ``None`` if there are none or they are nothing but rounding error."""
+    if points is None or points.distance is None:
+        return None
+    d = finite(points.distance)
+    return d if len(d) and d.mean() > ROUNDING * spread(points.x) else None
+
+
+def _not_finite(content: Evidence) -> Found:
+    arrays: dict[str, np.ndarray | None] = {
+        "model samples": content.samples,
+        "latent coordinates": content.latent,
+    }
+    for name, points in (("train", content.train), ("held-out", content.held_out)):
+        if points is not None:
+            arrays[f"{name} points"] = points.x
+            arrays[f"{name} log densities"] = points.log_prob
+            arrays[f"{name} distances"] = points.distance
+    bad = [
+        f"{len(a) - len(finite(a)):,} of {len(a):,} {name}"
+        for name, a in arrays.items()
+        if a is not None and len(finite(a)) < len(a)
+    ]
+    bad += [
+        f"{int((~np.isfinite(m.log_prob)).sum()):,} of {m.log_prob.size:,} vertices of the {which}"
+        for view in content.views
+        for which, m in (("learned manifold", view.model), ("true manifold", view.truth))
+        if m is not None and not np.isfinite(m.log_prob).all()
+    ]
+    epochs = [row.get(k) for row in content.history for k in ("train", "validation")]
+    if lost := sum(v is not None and not np.isfinite(v) for v in epochs):
+        bad.append(f"{lost:,} losses in the history")
+    if not bad:
+        return Passed()
+    return Warn(
+        "Values that are not finite", f"{'; '.join(bad)}. They are left out of the figures."
+    )
+
+
+def _reconstruction_overfit(content: Evidence) -> Found:
+    train, held = distances(content.train), distances(content.held_out)
+    if train is None or held is None:
+        return None
+    if held.mean() < OVERFIT_RATIO * train.mean():
+        return Passed()
+    return Warn(
+        "Held-out points lie further from the manifold",
+        f"Their mean distance is {held.mean() / train.mean():.1f} times that of the training "
+        "points: the manifold follows the training set. More data, fewer layers or earlier "
+        "stopping may help.",
+    )
+
+
+def _density_overfit(content: Evidence) -> Found:
+    sets = (content.train, content.held_out)
+    logs = [finite(p.log_prob) for p in sets if p is not None and p.log_prob is not None]
+    if len(logs) < 2 or not all(map(len, logs)):
+        return None
+    gap = logs[0].mean() - logs[1].mean()
+    error = np.sqrt(sum(a.var() / len(a) for a in logs))
+    if gap < OVERFIT_NATS or gap < 4 * error:
+        return Passed()
+    return Warn(
+        "Density is lower on held-out points",
+        f"Mean log density is {gap:.2f} nats lower than on the training points: "
+        "the density follows the training set.",
+    )
+
+
+def _tail(content: Evidence) -> Found:
+    points = content.train if distances(content.held_out) is None else content.held_out
+    d = distances(points)
+    if points is None or d is None or len(d) < 20:
+        return None
+    if d.max() < max(TAIL_RATIO * d.mean(), TAIL_SHARE * spread(points.x)):
+        return Passed()
+    return Warn(
+        "A few points are reconstructed far worse than the rest",
+        f"The largest distance is {d.max() / d.mean():.0f} times the mean: the chart may fold or "
+        "tear there, or the points are outliers. Look for them in the distance figures.",
+    )
+
+
+def _coarse(content: Evidence) -> Found:
+    d = distances(content.held_out)
+    if d is None or content.held_out is None:
+        return None
+    share = d.mean() / spread(content.held_out.x)
+    if share < COARSE_SHARE:
+        return Passed()
+    closed = [note for note in content.notes if "closed" in note]
+    why = (
+        "The data are a graph over no plane, and no better when unrolled: the shape is closed, "
+        "folded or noisy, and no single chart covers it. A larger latent dimension covers it "
+        "(n + 1 suffices for a closed curve or surface), or a prescribed manifold if it is one."
+        if closed
+        else "The latent dimension may be too small, or the manifold phase too short."
+    )
+    return Warn(
+        "The manifold misses much of the data",
+        f"The mean distance is {share:.0%} of the spread of the data. {why}",
+    )
+
+
+def _unsettled(content: Evidence) -> Found:
+    falling = [name for name, losses in _phases(content, "validation") if _falls(losses)]
+    if not _phases(content, "validation"):
+        return None
+    if not falling:
+        return Passed()
+    return Warn(
+        "The loss was still falling at the end",
+        f"In the last epochs of {', '.join(falling)} the validation loss fell as fast as on "
+        "average. Train longer, with more epochs.",
+    )
+
+
+def _falls(losses: np.ndarray) -> bool:
+    """Whether the last tenth of the epochs gained a tenth of all that was gained, or more."""
+    if losses.min() > 0:
+        losses = np.log(losses)
+    late = max(round(LAST * len(losses)), 1)
+    gained, lately = losses[0] - losses.min(), losses[:-late].min() - losses.min()
+    return bool(gained > 0 and lately > LAST * gained)
+
+
+def _risen(content: Evidence) -> Found:
+    curves = [(n, v) for n, v in _phases(content, "train") if "manifold" in n and v.min() > 0]
+    if not curves:
+        return None
+    risen = [name for name, losses in curves if losses[-1] > RISEN * losses.min()]
+    if not risen:
+        return Passed()
+    return Warn(
+        "Training got worse after its first epochs",
+        f"The reconstruction error of {', '.join(risen)} ended well above its lowest value: the "
+        "manifold may be torn, as it is where data are closed or rolled up.",
+    )
+
+
+def _best_was_early(content: Evidence) -> Found:
+    curves = _phases(content, "validation")
+    if not curves:
+        return None
+    early = [
+        f"epoch {int(losses.argmin()) + 1} of {len(losses)} in {name}"
+        for name, losses in curves
+        if losses.argmin() + 1 < EARLY * len(losses) and _overfits(losses)
+    ]
+    if not early:
+        return Passed()
+    return Warn(
+        "The best epoch was early",
+        f"It was {', '.join(early)}: what followed fitted the training points and not the others. "
+        "The flow is that of the best epoch; fewer layers, or more data, may give a better one.",
+    )
+
+
+def _overfits(losses: np.ndarray) -> bool:
+    """Whether the loss rose again by a tenth of what it had fallen."""
+    return bool(losses[-1] - losses.min() > 0.1 * (losses[0] - losses.min()))
+
+
+def _few_rows(content: Evidence) -> Found:
+    if content.train is None or content.latent_dim is None:
+        return None
+    rows, n = content.rows or len(content.train.x), content.latent_dim
+    if rows >= LEAST_ROWS * n:
+        return Passed()
+    return Warn(
+        "Few points",
+        f"A manifold of dimension {n} was learned from {rows:,} points: what lies between them is "
+        "a guess.",
+    )
+
+
+def _phases(content: Evidence, key: str) -> list[tuple[str, np.ndarray]]:
+    """The finite losses of every phase that is long enough, by its name."""
+    names = dict.fromkeys(str(row["phase"]) for row in content.history)
+    curves = [
+        (name, np.array([row.get(key, np.nan) for row in content.history if row["phase"] == name]))
+        for name in names
+    ]
+    return [
+        (name, losses.astype(float))
+        for name, losses in curves
+        if len(losses) >= LEAST_EPOCHS and np.isfinite(losses.astype(float)).all()
+    ]
+
+
+def _stray(content: Evidence) -> Found:
+    data = content.held_out or content.train
+    if content.samples is None or data is None or not len(finite(data.x)):
+        return None
+    samples, x = finite(content.samples), finite(data.x)
+    low, high = x.min(axis=0), x.max(axis=0)
+    room = 0.1 * (high - low)
+    out = ((samples < low - room) | (samples > high + room)).reshape(len(samples), -1).any(axis=1)
+    if not len(samples) or out.mean() < STRAY_SHARE:
+        return Passed()
+    return Warn(
+        "Samples where there are no data",
+        f"{out.mean():.1%} of the model's samples lie outside the range of the data "
+        "by more than a tenth of that range in at least one coordinate.",
+    )
+
+
+def _ill_conditioned(content: Evidence) -> Found:
+    if content.conditioning is None:
+        return None
+    doubtful = content.conditioning.doubtful
+    if not doubtful.any():
+        return Passed()
+    return Warn(
+        "The chart is ill-conditioned",
+        f"At {doubtful.sum():,} of {len(doubtful):,} held-out points it stretches one direction so "
+        "much more than another that rounding may change log_prob by .01 nats and more. Fit with "
+        "--precision float64; where that is done already, with fewer latent dimensions.",
+    )
+
+
+CHECKS: dict[str, Callable[[Any], Found]] = {
+    "values are finite": _not_finite,
+    "distance on held-out against train": _reconstruction_overfit,
+    "density on held-out against train": _density_overfit,
+    "largest against mean distance": _tail,
+    "distance against spread of the data": _coarse,
+    "samples within the range of the data": _stray,
+    "condition numbers against rounding": _ill_conditioned,
+    "loss at the end of training": _unsettled,
+    "training loss of the manifold": _risen,
+    "epoch of the lowest loss": _best_was_early,
+    "points for each dimension": _few_rows,
+}
