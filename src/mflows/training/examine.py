@@ -51,8 +51,8 @@ def examined(flow: Flow, data: Data, held_out: Data | None) -> tuple[Data, Data 
         held_out, more = _within(held_out, centre, reach)
         gone = np.concatenate([gone, more])
     left_out = (
-        f" Those with values more than {FAR:,.0f} standard deviations off ({len(gone):,} values, the "
-        f"first is {gone[0]:.6g}) are left out of training."
+        f" Those with values more than {FAR:,.0f} standard deviations off ({len(gone):,} values, "
+        f"the first is {gone[0]:.6g}) are left out of training."
         if len(gone)
         else ""
     )
