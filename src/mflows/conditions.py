@@ -22,6 +22,8 @@ from paramax import NonTrainable, unwrap
 from mflows.data.moments import moments
 from mflows.layers.placement import Placement, numbers, plain
 
+UNIFORM = 3**0.5
+"""What conditions are scaled by, in standard deviations: a uniform prior becomes [-1, 1]."""
 MARGIN = 0.01
 """Part of the range of training by which conditions may exceed it without a word."""
 
@@ -59,7 +61,7 @@ class Conditions(eqx.Module):
         """The placement of these conditions, by ``mflows.data.moments``, and their range."""
         theta = np.asarray(theta, dtype=np.float64)
         centre, scale, _ = moments(theta)
-        scale = np.where(scale > 0, scale, 1.0)
+        scale = np.where(scale > 0, UNIFORM * scale, 1.0)
         bounds = ((bound(0) - centre) / scale for bound in (theta.min, theta.max))
         return cls(Placement(centre, scale), *bounds)
 
