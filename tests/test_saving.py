@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+import safetensors.numpy
 from flowjax.distributions import Normal
 from tests.registry import FLOWS, SMALL, furnished, linear_flow
 
@@ -293,3 +294,22 @@ def test_a_pickle_in_place_of_the_arrays_is_not_run(folder, tmp_path):
 def test_sampling_works_after_loading(saved, flow):
     drawn = mf.load(saved).sample(jr.key(0), (6,))
     np.testing.assert_array_equal(drawn, flow.sample(jr.key(0), (6,)))
+
+
+@pytest.mark.parametrize("sizes", [{"layers": 100_000_000}, {"shape": [10**9]}])
+def test_a_flow_of_more_than_its_tensors_is_refused_before_it_is_built(folder, sizes):
+    described = json.loads((folder / "flow.json").read_text())
+    _forge(folder, arguments={**described["arguments"], **sizes})
+    with pytest.raises(LoadError, match="are too few for it"):
+        mf.load(folder)
+
+
+def test_tensors_of_another_type_are_refused(folder):
+    path = folder / "flow.safetensors"
+    values = safetensors.numpy.load(path.read_bytes())
+    name = next(iter(values))
+    content = safetensors.numpy.save({**values, name: values[name].astype(np.float16)})
+    path.write_bytes(content)
+    _forge(folder, sha256=hashlib.sha256(content).hexdigest())
+    with pytest.raises(LoadError, match=r"Expected array .* got float16"):
+        mf.load(folder)
