@@ -8,9 +8,9 @@ nothing of the network. ``content`` says what may be shown, ``mflows.verdict`` w
 file per kind of figure returns plain Plotly specifications, and ``page`` sets them into HTML.
 """
 
-from mflows.pages.content import Conditioning, Content, Manifold, Points, Table, View
+from mflows.pages.content import Content, Manifold, Table, View
 from mflows.pages.page import html, write
-from mflows.verdict import Warn, warnings_of
+from mflows.verdict import Conditioning, Points, Warn, warnings_of
 
 __all__ = [
     "Conditioning",

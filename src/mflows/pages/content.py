@@ -2,7 +2,8 @@
 
 Wrong shapes are the caller's mistake and raise. Values that are not finite are a fact about the
 run: they are kept, left out of the figures, counted, and reported as a warning on the page,
-because a diverged run is when a report is needed most.
+because a diverged run is when a report is needed most. What a fit is judged by is
+``mflows.verdict.Evidence``.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,34 +13,8 @@ from typing import Any
 import numpy as np
 
 from mflows.pages.figures import Figure
-from mflows.verdict import Conditioning
-
-
-@dataclass(frozen=True)
-class Points:
-    """Data points as the model sees them.
-
-    Args:
-        x: The points, shape ``(N, *shape)``, in the data's own units: rows of a table of shape
-            ``(N, D)``, or images of shape ``(N, H, W, C)``.
-        log_prob: Log density at the projection of each point, shape ``(N,)``; ``None`` for a
-            model without a density.
-        distance: Reconstruction error of each point, shape ``(N,)``; ``None`` for a model without
-            a manifold, whose density is one in space.
-
-    Raises:
-        ValueError: If there are no points, or the shapes do not agree.
-    """
-
-    x: np.ndarray
-    log_prob: np.ndarray | None = None
-    distance: np.ndarray | None = None
-
-    def __post_init__(self):
-        x = _rows(self, "x")
-        for name in ("log_prob", "distance"):
-            if getattr(self, name) is not None:
-                _set_array(self, name, (x.shape[0],))
+from mflows.verdict import Evidence
+from mflows.verdict.evidence import as_rows, set_array
 
 
 @dataclass(frozen=True)
@@ -66,7 +41,7 @@ class Manifold:
                 f"(k, l, 3), a surface, with k, l >= 2; got {x.shape}."
             )
         object.__setattr__(self, "x", x)
-        _set_array(self, "log_prob", x.shape[:-1])
+        set_array(self, "log_prob", x.shape[:-1])
 
     @property
     def kind(self) -> str:
@@ -129,8 +104,8 @@ class Table:
                 )
 
 
-@dataclass(frozen=True)
-class Content:
+@dataclass(frozen=True, kw_only=True)
+class Content(Evidence):
     """Everything a report may show. Only the title is needed; what is missing is left out.
 
     Args:
@@ -139,19 +114,8 @@ class Content:
         summary: Headline numbers, name to formatted value, shown as cards.
         settings: How it was fitted: model, recipe, sizes.
         provenance: Where it comes from: version, commit, machine, seeds, command.
-        notes: What was decided about the start of training, and why.
-        rows: Number of points the model was fitted to.
-        latent_dim: Dimension of its manifold, ``None`` without one.
-        history: One mapping per epoch with ``phase`` and ``epoch``, and any of ``train``,
-            ``validation`` and ``seconds``.
-        train: Points the model was fitted to.
-        held_out: Points it has not seen.
-        conditioning: Condition numbers at held-out points; ``None`` for a model without a density
-            or with one that takes no Jacobian.
-        samples: Draws from the model, shape ``(M, *shape)``.
         projections: Where the first points of ``held_out`` lie on the manifold, shape
             ``(K, *shape)``; for images.
-        latent: Latent coordinates of ``held_out``, shape ``(N, n)``.
         names: Names of the D columns of a table; ``x1 ... xD`` if empty.
         views: Learned and true manifold, one view per condition, all of one kind.
         figures: Further figures, by the section they stand in.
@@ -166,16 +130,7 @@ class Content:
     summary: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
-    history: Sequence[Mapping[str, Any]] = ()
-    notes: Sequence[str] = ()
-    rows: int | None = None
-    latent_dim: int | None = None
-    train: Points | None = None
-    held_out: Points | None = None
-    conditioning: Conditioning | None = None
-    samples: np.ndarray | None = None
     projections: np.ndarray | None = None
-    latent: np.ndarray | None = None
     names: Sequence[str] = ()
     views: Sequence[View] = ()
     figures: Mapping[str, Sequence[Figure]] = field(default_factory=dict)
@@ -185,7 +140,7 @@ class Content:
         shapes = {k: p.x.shape[1:] for k in ("train", "held_out") if (p := getattr(self, k))}
         for name in ("samples", "projections"):
             if getattr(self, name) is not None:
-                shapes[name] = _rows(self, name).shape[1:]
+                shapes[name] = as_rows(self, name).shape[1:]
         shapes |= {f"view {i}": view.model.x.shape[-1:] for i, view in enumerate(self.views)}
         if self.names:
             shapes["names"] = (len(self.names),)
@@ -194,7 +149,7 @@ class Content:
         if len({view.model.kind for view in self.views}) > 1:
             raise ValueError("Expected views all of surfaces or all of curves; got both.")
         if self.latent is not None:
-            latent = _rows(self, "latent", axes=1)
+            latent = as_rows(self, "latent", axes=1)
             if self.held_out is None or len(self.held_out.x) != len(latent):
                 got = 0 if self.held_out is None else len(self.held_out.x)
                 raise ValueError(
@@ -211,26 +166,3 @@ class Content:
     def column_names(self, dim: int) -> list[str]:
         """Names of the ``dim`` columns of x, made up if none were given."""
         return [str(n) for n in self.names] or [f"x{i + 1}" for i in range(dim)]
-
-
-def _rows(owner: Any, name: str, axes: int | None = None) -> np.ndarray:
-    """Store field ``name`` as a float array of rows, each with some number of ``axes``."""
-    a = np.asarray(getattr(owner, name), dtype=float)
-    if a.ndim < 2 or axes not in (None, a.ndim - 1) or 0 in a.shape:
-        raise ValueError(
-            f"Expected {name} of a {type(owner).__name__} to have at least one row and one column; "
-            f"got shape {a.shape}."
-        )
-    object.__setattr__(owner, name, a)
-    return a
-
-
-def _set_array(owner: Any, name: str, shape: tuple[int, ...]):
-    """Store field ``name`` as a float array of the given shape."""
-    a = np.asarray(getattr(owner, name), dtype=float)
-    if a.shape != shape:
-        raise ValueError(
-            f"Expected {name} of a {type(owner).__name__} of shape {shape} to go with x; "
-            f"got {a.shape}."
-        )
-    object.__setattr__(owner, name, a)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 
-from mflows.pages.content import Conditioning, Points
 from mflows.pages.figures import (
     DATA,
     DENSITY_TITLE,
@@ -24,7 +23,8 @@ from mflows.pages.figures import (
     single,
     thin,
 )
-from mflows.verdict import distances, finite
+from mflows.verdict import Conditioning, Points, finite
+from mflows.verdict.checks import distances
 
 BINS = 60
 SCATTER = 2000

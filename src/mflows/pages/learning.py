@@ -18,7 +18,7 @@ from mflows.pages.figures import (
     scale,
     single,
 )
-from mflows.verdict import EARLY, LEAST_EPOCHS
+from mflows.verdict.checks import was_early
 
 MAX_ROUNDS = 12  # boundaries of more rounds than this would be a fence, not a help
 
@@ -76,7 +76,7 @@ def _phase(name: str, rows: list[tuple[int, Mapping[str, Any]]], *, wide: bool) 
         )
         traces.append(mark)
         caption += f" Lowest {best} loss: {loss:.3g} in epoch {at + 1}."
-        if len(rows) >= LEAST_EPOCHS and at + 1 < EARLY * len(rows):
+        if was_early(np.where(np.isfinite(curves[best]), curves[best], np.inf)):
             caption += " That was early: the epochs after it gained nothing on held-out points."
     starts = [i for i in range(1, len(rows)) if rows[i][0] != rows[i - 1][0]]
     if starts:

@@ -11,7 +11,7 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from mflows.pages.content import Manifold, Points, View
+from mflows.pages.content import Manifold, View
 from mflows.pages.figures import (
     DENSITY_TITLE,
     MUTED,
@@ -25,7 +25,7 @@ from mflows.pages.figures import (
     text,
     thin,
 )
-from mflows.verdict import finite
+from mflows.verdict import Points, finite
 
 POINTS = 1500
 HALVES = ([0.54, 1.0], [0.0, 0.46])  # heights of panels below each other

@@ -1,7 +1,6 @@
 """The report of a run: its folder, its data and its flow, turned into what a report can show."""
 
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import equinox as eqx
@@ -12,13 +11,12 @@ import numpy as np
 
 from mflows import simulators
 from mflows.data import Data
-from mflows.flow import Score
-from mflows.pages.content import Conditioning, Content, Manifold, Points, View
+from mflows.pages.content import Content, Manifold, View
 from mflows.pages.images import COLUMNS
 from mflows.pages.page import write
 from mflows.runs import Run
 from mflows.simulators import HasLogProb, HasSurface
-from mflows.volume import condition_limit
+from mflows.verdict import Conditioning, Points, at_points
 
 POINTS = 5000
 """Rows scored of each part of the data, and samples drawn."""
@@ -49,9 +47,8 @@ def content(run: Run, *, data: str | Path | None = None) -> Content:
     learned = not flow.is_ambient
     shown = test[:COLUMNS]
     projected = flow.project(shown.x, shown.condition) if learned and not tabular else None
-    scores = [run.score(part) if flow.has_density else None for part in (train, test)]
-    seen, unseen = map(partial(_points, run), (train, test), scores)
-    conditioning = _conditioning(scores[1])
+    seen, _ = at_points(flow, train)
+    unseen, conditioning = at_points(flow, test)
     samples = flow.sample(
         jr.key(run.config.seed),
         () if test.condition is not None else (len(test),),
@@ -77,22 +74,6 @@ def content(run: Run, *, data: str | Path | None = None) -> Content:
         names=run.source.names if tabular else (),
         views=list(_views(run, test)) if learned and flow.has_density else (),
     )
-
-
-def _points(run: Run, data: Data, score: Score | None) -> Points:
-    if score is None:
-        distance = run.flow.distance(data.x, data.condition)
-        return Points(data.x, distance=np.asarray(distance))
-    ambient = run.flow.is_ambient
-    distance = None if ambient else np.asarray(score.distance)
-    return Points(data.x, np.asarray(score.log_prob), distance)
-
-
-def _conditioning(score: Score | None) -> Conditioning | None:
-    if score is None or score.condition_number is None:
-        return None
-    numbers = np.asarray(score.condition_number)
-    return Conditioning(numbers, condition_limit(numbers.dtype))
 
 
 def _lead(run: Run, points: int) -> str:

@@ -44,6 +44,7 @@ from mflows.training.epoch import begin
 from mflows.training.objectives import Regression
 from mflows.training.phases import Batch, Phase, Supervised
 from mflows.training.rows import Rows
+from mflows.verdict.checks import NOT_UNROLLED
 
 log = logging.getLogger(__name__)
 
@@ -200,9 +201,9 @@ def unrolled_copy(flow: Flow, batch: Batch) -> Supervised | None:
     unrolled = conflict(z[indices[some]], u[some])
     if not unrolls(plane, unrolled):
         log.info(
-            "A graph over no plane (conflict %.2g), and no better unrolled (%.2g), as closed and "
-            "noisy shapes: not unrolled.",
+            "A graph over no plane (conflict %.2g), and %s (%.2g), as closed and noisy shapes are.",
             plane,
+            NOT_UNROLLED,
             unrolled,
         )
         return None

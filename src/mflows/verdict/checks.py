@@ -5,15 +5,12 @@ a system has no such numbers; none can prove that a fit is good. Thresholds are 
 should be worth reading.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
 
 import numpy as np
 
-from mflows.data import Data
-from mflows.flow import Flow
-from mflows.volume import condition_limit
+from mflows.verdict.evidence import Evidence, Points
 
 OVERFIT_RATIO = 1.5  # mean distance, held-out over train
 OVERFIT_NATS = 0.5  # mean log density, train minus held-out
@@ -27,142 +24,11 @@ RISEN = 1.5  # last training loss of a manifold over the lowest
 EARLY = 0.5  # of the epochs of a phase: the best one comes before
 LEAST_EPOCHS = 8  # from which a curve says something
 LEAST_ROWS = 50  # for each dimension of the manifold
-JUDGED = 2000  # rows judged of each part
-
-
-class Numbers(Protocol):
-    """Numbers at points: what a check sees of train and held-out data.
-
-    ``x`` has shape (N, *shape); ``log_prob`` and ``distance`` shape (N,), or they are ``None`` for
-    a model without a density or manifold.
-    """
-
-    @property
-    def x(self) -> np.ndarray: ...
-    @property
-    def log_prob(self) -> np.ndarray | None: ...
-    @property
-    def distance(self) -> np.ndarray | None: ...
-
-
-class Evidence(Protocol):
-    """What there is to judge by: `Judged`, or the content of a report."""
-
-    @property
-    def history(self) -> Sequence[Mapping[str, Any]]: ...
-    @property
-    def notes(self) -> Sequence[str]: ...
-    @property
-    def rows(self) -> int | None: ...
-    @property
-    def latent_dim(self) -> int | None: ...
-    @property
-    def train(self) -> Numbers | None: ...
-    @property
-    def held_out(self) -> Numbers | None: ...
-    @property
-    def latent(self) -> np.ndarray | None: ...
-    @property
-    def conditioning(self) -> Any: ...
-    @property
-    def samples(self) -> np.ndarray | None: ...
-    @property
-    def views(self) -> Sequence[Any]: ...
-
-
-@dataclass(frozen=True)
-class AtPoints:
-    """`Numbers` of a flow."""
-
-    x: np.ndarray
-    log_prob: np.ndarray | None = None
-    distance: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Conditioning:
-    """How far log densities can be trusted, point by point.
-
-    Args:
-        numbers: Condition numbers of the decoder's Jacobian, shape ``(N,)``.
-        limit: Where log densities come into doubt.
-
-    Raises:
-        ValueError: If there are no points, or the shape is another.
-    """
-
-    numbers: np.ndarray
-    limit: float
-
-    def __post_init__(self):
-        numbers = np.asarray(self.numbers, dtype=float)
-        if numbers.ndim != 1 or not len(numbers):
-            raise ValueError(
-                "Expected numbers of a Conditioning of shape (N,), one for each of N >= 1 points; "
-                f"got {numbers.shape}."
-            )
-        object.__setattr__(self, "numbers", numbers)
-
-    @property
-    def doubtful(self) -> np.ndarray:
-        """Which points are ill-conditioned, shape ``(N,)``; those without a number are."""
-        return ~(self.numbers < self.limit)
-
-
-@dataclass(frozen=True)
-class Judged:
-    """What a fit is judged by, without its report."""
-
-    history: Sequence[Mapping[str, Any]] = ()
-    notes: Sequence[str] = ()
-    train: AtPoints | None = None
-    held_out: AtPoints | None = None
-    latent: np.ndarray | None = None
-    conditioning: Conditioning | None = None
-    samples: np.ndarray | None = None
-    views: Sequence[Any] = ()
-    rows: int | None = None
-    latent_dim: int | None = None
+NOT_UNROLLED = "no better unrolled"  # what a note says of a shape that is closed, or noisy
 
 
 class Doubt(UserWarning):
     """Something looks wrong in a fit."""
-
-
-def some(data: Data) -> Data:
-    """Rows to judge by, in memory."""
-    return data.sample(JUDGED, 0) if len(data) > JUDGED or data.mapped else data
-
-
-def judged(
-    flow: Flow,
-    train: Data,
-    held_out: Data | None,
-    history: Sequence[Mapping[str, Any]] = (),
-    notes: Sequence[str] = (),
-) -> Judged:
-    """Evaluate a flow at some rows of each part of its data, which lie in memory."""
-    (seen, _), (unseen, numbers) = (_at(flow, part) for part in (train, held_out))
-    conditioning = None
-    if numbers is not None and len(numbers):
-        conditioning = Conditioning(numbers, condition_limit(numbers.dtype))
-    dims = {"rows": len(train), "latent_dim": None if flow.is_ambient else flow.latent_dim}
-    return Judged(history, notes, seen, unseen, conditioning=conditioning, **dims)
-
-
-def _at(flow: Flow, data: Data | None) -> tuple[AtPoints | None, np.ndarray | None]:
-    if data is None or not len(data):
-        return None, None
-    condition = data.condition if flow.cond_shape is not None else None
-    if not flow.has_density:
-        return AtPoints(data.x, distance=np.asarray(flow.distance(data.x, condition))), None
-    score = flow.score(data.x, condition)
-    distance = None if flow.is_ambient else np.asarray(score.distance)
-    number = score.condition_number
-    return (
-        AtPoints(data.x, np.asarray(score.log_prob), distance),
-        None if number is None else np.asarray(number),
-    )
 
 
 @dataclass(frozen=True)
@@ -201,7 +67,7 @@ def finite(a: np.ndarray) -> np.ndarray:
     return a[np.isfinite(a).reshape(len(a), -1).all(axis=1)] if a.size else a
 
 
-def distances(points: Numbers | None) -> np.ndarray | None:
+def distances(points: Points | None) -> np.ndarray | None:
     """Finite distances, or ``None`` if there are none or they are nothing but rounding error."""
     if points is None or points.distance is None:
         return None
@@ -291,12 +157,11 @@ def _coarse(content: Evidence) -> Found:
     share = d.mean() / spread(content.held_out.x)
     if share < COARSE_SHARE:
         return Passed()
-    closed = [note for note in content.notes if "closed" in note]
     why = (
-        "The data are a graph over no plane, and no better when unrolled: the shape is closed, "
-        "folded or noisy, and no single chart covers it. A larger latent dimension covers it "
-        "(n + 1 suffices for a closed curve or surface), or a prescribed manifold if it is one."
-        if closed
+        f"The data are a graph over no plane, and {NOT_UNROLLED}: the shape is closed, folded or "
+        "noisy, and one chart does not cover it. A larger latent dimension may, or a prescribed "
+        "manifold if it is one."
+        if any(NOT_UNROLLED in note for note in content.notes)
         else "The latent dimension may be too small, or the manifold phase too short."
     )
     return Warn(
@@ -306,15 +171,13 @@ def _coarse(content: Evidence) -> Found:
 
 
 def _unsettled(content: Evidence) -> Found:
-    falling = [name for name, losses in _phases(content, "validation") if _falls(losses)]
-    if not _phases(content, "validation"):
-        return None
-    if not falling:
-        return Passed()
-    return Warn(
+    return _of_phases(
+        content,
+        "validation",
+        lambda name, losses: name if _falls(losses) else None,
         "The loss was still falling at the end",
-        f"In the last epochs of {', '.join(falling)} the validation loss fell as fast as on "
-        "average. Train longer, with more epochs.",
+        "In the last epochs of {} the validation loss fell as fast as on average. Train longer, "
+        "with more epochs.",
     )
 
 
@@ -328,40 +191,58 @@ def _falls(losses: np.ndarray) -> bool:
 
 
 def _risen(content: Evidence) -> Found:
-    curves = [(n, v) for n, v in _phases(content, "train") if "manifold" in n and v.min() > 0]
-    if not curves:
-        return None
-    risen = [name for name, losses in curves if losses[-1] > RISEN * losses.min()]
-    if not risen:
-        return Passed()
-    return Warn(
+    def risen(name: str, losses: np.ndarray) -> str | None:
+        bad = "manifold" in name and losses.min() > 0 and losses[-1] > RISEN * losses.min()
+        return name if bad else None
+
+    return _of_phases(
+        content,
+        "train",
+        risen,
         "Training got worse after its first epochs",
-        f"The reconstruction error of {', '.join(risen)} ended well above its lowest value: the "
-        "manifold may be torn, as it is where data are closed or rolled up.",
+        "The reconstruction error of {} ended well above its lowest value: the manifold may be "
+        "torn, as it is where data are closed or rolled up.",
     )
 
 
 def _best_was_early(content: Evidence) -> Found:
-    curves = _phases(content, "validation")
-    if not curves:
-        return None
-    early = [
-        f"epoch {int(losses.argmin()) + 1} of {len(losses)} in {name}"
-        for name, losses in curves
-        if losses.argmin() + 1 < EARLY * len(losses) and _overfits(losses)
-    ]
-    if not early:
-        return Passed()
-    return Warn(
+    def early(name: str, losses: np.ndarray) -> str | None:
+        best = int(losses.argmin()) + 1
+        rose = losses[-1] - losses.min() > 0.1 * (losses[0] - losses.min())
+        return f"epoch {best} of {len(losses)} in {name}" if was_early(losses) and rose else None
+
+    return _of_phases(
+        content,
+        "validation",
+        early,
         "The best epoch was early",
-        f"It was {', '.join(early)}: what followed fitted the training points and not the others. "
-        "The flow is that of the best epoch; fewer layers, or more data, may give a better one.",
+        "It was {}: what followed fitted the training points and not the others. The flow is that "
+        "of the best epoch; fewer layers, or more data, may give a better one.",
     )
 
 
-def _overfits(losses: np.ndarray) -> bool:
-    """Whether the loss rose again by a tenth of what it had fallen."""
-    return bool(losses[-1] - losses.min() > 0.1 * (losses[0] - losses.min()))
+def was_early(losses: np.ndarray) -> bool:
+    """Whether the lowest loss came in the first part of the epochs of a phase."""
+    return len(losses) >= LEAST_EPOCHS and int(losses.argmin()) + 1 < EARLY * len(losses)
+
+
+def _of_phases(
+    content: Evidence,
+    key: str,
+    odd: Callable[[str, np.ndarray], str | None],
+    title: str,
+    detail: str,
+) -> Found:
+    """A check of the losses of every phase that is long enough; ``odd`` says which are."""
+    curves: dict[str, list[float]] = {}
+    for row in content.history:
+        curves.setdefault(str(row["phase"]), []).append(row.get(key, np.nan))
+    long = {name: np.array(losses, float) for name, losses in curves.items()}
+    long = {k: v for k, v in long.items() if len(v) >= LEAST_EPOCHS and np.isfinite(v).all()}
+    if not long:
+        return None
+    found = [each for name, losses in long.items() if (each := odd(name, losses))]
+    return Warn(title, detail.format(", ".join(found))) if found else Passed()
 
 
 def _few_rows(content: Evidence) -> Found:
@@ -375,20 +256,6 @@ def _few_rows(content: Evidence) -> Found:
         f"A manifold of dimension {n} was learned from {rows:,} points: what lies between them is "
         "a guess.",
     )
-
-
-def _phases(content: Evidence, key: str) -> list[tuple[str, np.ndarray]]:
-    """The finite losses of every phase that is long enough, by its name."""
-    names = dict.fromkeys(str(row["phase"]) for row in content.history)
-    curves = [
-        (name, np.array([row.get(key, np.nan) for row in content.history if row["phase"] == name]))
-        for name in names
-    ]
-    return [
-        (name, losses.astype(float))
-        for name, losses in curves
-        if len(losses) >= LEAST_EPOCHS and np.isfinite(losses.astype(float)).all()
-    ]
 
 
 def _stray(content: Evidence) -> Found:
@@ -422,7 +289,7 @@ def _ill_conditioned(content: Evidence) -> Found:
     )
 
 
-CHECKS: dict[str, Callable[[Any], Found]] = {
+CHECKS: dict[str, Callable[[Evidence], Found]] = {
     "values are finite": _not_finite,
     "distance on held-out against train": _reconstruction_overfit,
     "density on held-out against train": _density_overfit,
