@@ -20,10 +20,10 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 from paramax import unwrap
 
 from mflows.batches import batch_shape, over_keys, over_points
-from mflows.charts import BijectionChart, Chart, Placement, Unavailable, condition_for, outermost
+from mflows.charts import BijectionChart, Chart, Placement, Unavailable, condition_for
 from mflows.charts.autoencoder import least_squares
 from mflows.conditions import Conditions
-from mflows.layers.placement import length, numbers, plain
+from mflows.layers.placement import numbers, outermost, plain
 from mflows.volume import (
     Auto,
     GradientOnly,
@@ -31,6 +31,7 @@ from mflows.volume import (
     Volume,
     condition_limit,
     condition_number,
+    length,
 )
 
 RESOLVED = 1e-4

@@ -31,8 +31,6 @@ from mflows.version import __version__
 FORMAT = 3
 READ = (2, FORMAT)
 """Version of the file format, and those that can be read; files of others are refused."""
-
-
 BEFORE = ".flow.safetensors.before"
 """The tensors of the flow that is being replaced, until the new one is whole."""
 
@@ -190,9 +188,8 @@ def fill(skeleton: PyTree, values: dict[str, np.ndarray], source: str | Path) ->
                 f"Expected array {name} of shape {leaf.shape} in {source}; got "
                 f"{values[name].shape}."
             )
-        kinds = {np.dtype(leaf.dtype), np.dtype(np.float32), np.dtype(np.float64)}
-        floating = np.dtype(leaf.dtype).kind == "f"
-        if values[name].dtype != leaf.dtype and not (floating and values[name].dtype in kinds):
+        both = {np.dtype(leaf.dtype).name, values[name].dtype.name}
+        if len(both) > 1 and both != {"float32", "float64"}:  # either precision is read in either
             raise LoadError(
                 f"Expected array {name} of {leaf.dtype} in {source}; got {values[name].dtype}."
             )

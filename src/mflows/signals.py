@@ -44,6 +44,6 @@ def check() -> None:
         raise Stopped(_noted[0])
 
 
-def noted() -> bool:
-    """Whether a signal has been noted."""
-    return bool(_noted)
+def status() -> int | None:
+    """The exit status that a noted signal asks for, ``None`` without one."""
+    return 128 + _noted[0] if _noted else None

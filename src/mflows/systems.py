@@ -15,7 +15,8 @@ written, needs no JAX.
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args
+from types import UnionType
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_origin
 
 if TYPE_CHECKING:
     from mflows.flow import Flow
@@ -280,10 +281,16 @@ def _check(what: str, known: Mapping[str, inspect.Parameter], settings: Mapping[
         if name not in known:
             there = f"out of {', '.join(known)}" if known else "to be none"
             raise ValueError(f"Expected {what} {there}; got {name!r}.")
-        annotation = known[name].annotation
-        if annotation is inspect.Parameter.empty:
-            continue
-        kinds = get_args(annotation) or (annotation,)  # int | None is two kinds
-        if type(value) not in kinds and not (float in kinds and type(value) is int):
-            names = " or ".join(kind.__name__ for kind in kinds)
-            raise ValueError(f"Expected {name} to be of type {names}; got {value!r}.")
+        if (annotation := known[name].annotation) is not inspect.Parameter.empty:
+            check_type(name, value, annotation)
+
+
+def check_type(name: str, value: Any, annotation: Any) -> None:
+    """Raise ``ValueError`` unless a value is of the type of an annotation; a bool is no number."""
+    union = isinstance(annotation, UnionType)
+    kinds = [get_origin(kind) or kind for kind in (get_args(annotation) if union else [annotation])]
+    numbers = (int,) if float in kinds else ()  # a whole number is a number
+    fits = isinstance(value, (*kinds, *numbers))
+    if not fits or (isinstance(value, bool) and bool not in kinds):
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise ValueError(f"Expected {name} to be of type {names}; got {value!r}.")

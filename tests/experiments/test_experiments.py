@@ -37,6 +37,8 @@ def test_every_experiment_has_a_file():
 def test_polynomial_surface(tmp_path, capsys, monkeypatch):
     for name, value in (("POINTS", 1000), ("OUTLIERS", 200), ("GRID", 21)):
         monkeypatch.setattr(polynomial_surface.figures, name, value)
+    fewer = partial(polynomial_surface.nuts, draws=100, warmup=50)
+    monkeypatch.setattr(polynomial_surface, "nuts", fewer)
     experiments.named("polynomial-surface")(tmp_path, ("m-flow", "af"), 1, True)
     rows = json.loads((tmp_path / "results.json").read_text())
     assert [row["model"] for row in rows] == ["m-flow", "af"]

@@ -28,14 +28,7 @@ from mflows.layers.conformal import (
     conformal_stack,
     is_conformal,
 )
-from mflows.layers.placement import (
-    Placement,
-    outermost,
-    place,
-    placement_of,
-    scale_of,
-    unit_of,
-)
+from mflows.layers.placement import Placement, place, placement_of
 from mflows.layers.rational_quadratic import CircularSpline, RationalQuadraticSpline
 from mflows.layers.sphere_coupling import SphereCoupling, sphere_spline_stack
 from mflows.layers.splines import spline_coupling, spline_stack
@@ -70,16 +63,13 @@ __all__ = [
     "conformal_stack",
     "is_conformal",
     "is_padded",
-    "outermost",
     "place",
     "placement_of",
     "push_conormals",
     "pushforward",
-    "scale_of",
     "shaped",
     "sphere_spline_stack",
     "spline_coupling",
     "spline_stack",
-    "unit_of",
     "without_encoder",
 ]

@@ -39,8 +39,8 @@ class OneLineErrors(TyperGroup):
         except (KeyboardInterrupt, typer.Abort) as error:
             fail("Stopped.", getattr(error, "status", 130))
         except Exception as error:
-            if signals.noted():  # and turned into another error on its way here
-                fail("Stopped.", 130)
+            if stopped := signals.status():  # and turned into another error on its way here
+                fail("Stopped.", stopped)
             status = status_of(error)
             if status is None:
                 raise

@@ -130,12 +130,11 @@ def _say(run) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from mflows.verdict import judged, some, warnings_of
+    from mflows.verdict import evidence, some, warnings_of
 
     kept, held_out = run.split()
-    found = judged(
-        run.flow, some(kept), held_out[:10_000], run.history, run.provenance.get("notes", ())
-    )
+    known = {"history": run.history, "notes": run.provenance["notes"], "rows": len(kept)}
+    found = evidence(run.flow, some(kept), held_out[:10_000], **known)
     at = found.held_out
     assert at is not None
     table = Table(title=f"{run.config.model} on {Path(run.config.data).name}", title_justify="left")
@@ -153,7 +152,7 @@ def _say(run) -> None:
         f"{run.source.rows:,} rows, {len(run.history)} epochs, {seconds:.1f} s of training.",
         highlight=False,
     )
-    for note in run.provenance.get("notes", ()):
+    for note in found.notes:
         console.print(note, highlight=False, style="dim")
     doubts = warnings_of(found)
     if not doubts:

@@ -33,6 +33,7 @@ def simulate(
     """
     if events < 1:
         raise typer.BadParameter(f"Expected --events >= 1; got {events}.")
+    import jax
     import jax.random as jr
     import numpy as np
 
@@ -41,8 +42,9 @@ def simulate(
 
     check_output(out)
     source = simulators.named(simulator)
-    check_memory(events, 10)
     theta_key, key = jr.split(jr.key(seed))
+    one = jax.eval_shape(source.simulate, key, source.prior.sample(theta_key, (1,)))
+    check_memory(events, one.shape[1])
     theta = source.prior.sample(theta_key, (events,))
     x = source.simulate(key, theta)
     suffix = out.suffix.lower()

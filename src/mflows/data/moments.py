@@ -69,9 +69,11 @@ def _deviation(x: np.ndarray) -> np.ndarray:
 def alike(*columns: np.ndarray | None) -> np.ndarray:
     """A number for each row, the same for equal rows of all arrays and different for others."""
     rng = np.random.default_rng(0)
-    total = 0.0
-    for array in columns:
-        if array is not None:
-            flat = array.reshape(len(array), -1).astype(np.float64)
-            total = total + (flat * rng.normal(size=flat.shape[1])).sum(1)
-    return np.asarray(total)
+    flat = [array.reshape(len(array), -1) for array in columns if array is not None]
+    weights = [rng.normal(size=array.shape[1]) for array in flat]
+    total = np.zeros(len(flat[0]))
+    for start in range(0, len(total), SEEN):  # a copy of so many rows
+        rows = slice(start, start + SEEN)
+        for array, weight in zip(flat, weights, strict=True):
+            total[rows] += (array[rows] * weight).sum(1)
+    return total

@@ -161,19 +161,6 @@ def unit_of(chart: PyTree) -> Scalar:
     return jnp.ones(()) if scale is None else jax.lax.stop_gradient(scale.max())
 
 
-def length(x: Array, axes: int | None = None) -> Scalar:
-    """Euclidean norm over all axes, or the last ``axes``, with derivative 0 at 0.
-
-    Of numbers of any size: squares of 1e-30 or 1e30 are none that single precision holds.
-    """
-    over = None if axes is None else tuple(range(-axes, 0))
-    unit = jax.lax.stop_gradient(jnp.max(jnp.abs(x), axis=over, initial=0, keepdims=True))
-    unit = jnp.where((unit > jnp.finfo(unit.dtype).tiny) & jnp.isfinite(unit), unit, 1)
-    squares = jnp.sum((x / unit) ** 2, axis=over)
-    zero = squares == 0  # not `> 0`, which would take NaN for 0
-    return unit.reshape(squares.shape) * jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, squares)))
-
-
 def place(part: PyTree, placement: Placement) -> PyTree:
     """``part`` with its last placement replaced.
 

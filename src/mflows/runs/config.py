@@ -27,27 +27,6 @@ LARGE = 1 << 30
 """Size of a file, in bytes, from which it is streamed unless asked otherwise."""
 
 
-KINDS: dict[str, tuple[type, ...]] = {
-    "data": (str,),
-    "latent_dim": (int, type(None)),
-    "model": (str,),
-    "recipe": (str, type(None)),
-    "settings": (Mapping,),
-    "recipe_settings": (Mapping,),
-    "condition": (tuple,),
-    "drop_constant": (bool,),
-    "epochs": (int, type(None)),
-    "batch_size": (int, type(None)),
-    "learning_rate": (float, int),
-    "validation_fraction": (float, int),
-    "seed": (int,),
-    "precision": (str, type(None)),
-    "simulator": (str, type(None)),
-    "stream": (bool, type(None)),
-}
-"""What the values of a config are."""
-
-
 def check_keys(what: str, values: Mapping[str, Any], known: Sequence[str]) -> None:
     """Raise ``ValueError`` for keys that are not known; suggest the closest."""
     for name in values:
@@ -55,14 +34,6 @@ def check_keys(what: str, values: Mapping[str, Any], known: Sequence[str]) -> No
             close = difflib.get_close_matches(str(name), known, n=1)
             hint = f" Did you mean {close[0]!r}?" if close else f" Known are {', '.join(known)}."
             raise ValueError(f"Expected keys of a {what}; got {name!r}.{hint}")
-
-
-def check_type(name: str, value: Any, kinds: tuple[type, ...]) -> None:
-    """Raise ``ValueError`` unless a value is of one of these kinds; a bool is no number."""
-    wrong = bool in map(type, [value]) and bool not in kinds
-    if wrong or not isinstance(value, kinds):
-        expected = " or ".join("none" if kind is type(None) else kind.__name__ for kind in kinds)
-        raise ValueError(f"Expected {name} to be of type {expected}; got {value!r}.")
 
 
 class Setup(NamedTuple):
@@ -123,7 +94,7 @@ class Config:
         for each in fields(self):
             if isinstance(value := getattr(self, each.name), np.generic):
                 object.__setattr__(self, each.name, value.item())
-            check_type(each.name, getattr(self, each.name), KINDS[each.name])
+            systems.check_type(each.name, getattr(self, each.name), each.type)
         if not all(isinstance(name, str) for name in self.condition):
             raise ValueError(f"Expected names of columns as condition; got {self.condition}.")
         if self.recipe is not None:

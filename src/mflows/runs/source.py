@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from mflows.data import Data, load, stream
-from mflows.runs.config import Config, check_keys, check_type
+from mflows.runs.config import Config, check_keys
+from mflows.systems import check_type
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,11 @@ class Source:
         check_keys("source", values, [f.name for f in fields(cls)])
         names, condition_names = tuple(values["names"]), tuple(values["condition_names"])
         shape = tuple(values.get("shape", (len(names),)))
-        check_type("sha256", values["sha256"], (str,))
+        check_type("sha256", values["sha256"], str)
         for number in (values["rows"], *shape):
-            check_type("rows and shape", number, (int,))
+            check_type("rows and shape", number, int)
         for name in (*names, *condition_names):
-            check_type("a name", name, (str,))
+            check_type("a name", name, str)
         return cls(values["sha256"], values["rows"], names, condition_names, shape)
 
     def as_dict(self) -> dict[str, Any]:

@@ -14,6 +14,8 @@ FAR = 1000.0
 """Rows farther from the bulk of a column, in its standard deviations, are left out of training."""
 STEPS = 32
 """Standard deviation of a column, in steps of its numbers, below which it is not resolved."""
+ORDER = 100.0
+"""Conditions are of order 1 if mean over deviation, and the deviation, are within this factor."""
 REPEATED = 0.5
 """Part of the rows that differ, below which a density may learn them by heart."""
 
@@ -28,24 +30,28 @@ def examined(flow: Flow, data: Data, held_out: Data | None) -> tuple[Data, Data 
     Warns of these, of columns whose variance is made by few rows, of columns whose digits are lost,
     and of rows that are repeated.
     """
+    if flow.conditions is None and data.condition is not None:
+        _check_of_order_one(data)
+    placement = placement_of(flow.chart)
     rows = data.sample(len(data), 0) if data.mapped else data
-    if placement_of(flow.chart) is None or rows.x.ndim != 2:
+    if placement is None or rows.x.ndim != 2:
         return data, held_out
-    every = rows.x if held_out is None else np.concatenate([rows.x, held_out.x[:]])
-    centre, scale, dominated = moments(every)
+    centre, scale, dominated = moments(rows.x)
     _check_resolved(rows, centre, scale)
-    different = data.different()
-    if different < REPEATED * len(rows):
+    if (distinct := data.distinct()) < REPEATED:
         warnings.warn(
-            f"Only {different:,} of {len(rows):,} rows are different. A density may learn them by "
-            "heart: its log_prob at these points then means little. Give more different rows.",
+            f"Only {distinct:.1%} of the rows are different. A density may learn them by heart: "
+            "its log_prob at these points then means little. Give more different rows.",
             OddData,
             stacklevel=3,
         )
-    placement = placement_of(flow.chart)
-    if not dominated.any() or (placement is not None and placement.tails is not None):
+    reach = np.where(scale > 0, FAR * scale, np.inf)
+    if held_out is not None:  # such a row may be there alone; many of them are another set of data
+        far = (np.abs(held_out.x[:] - centre) > reach).sum(axis=0)
+        dominated |= (far > 0) & (far <= max(FEW * len(held_out), 1))
+    if not dominated.any() or placement.tails is not None:
         return data, held_out
-    reach = np.where(dominated, FAR * scale, np.inf)
+    reach = np.where(dominated, reach, np.inf)
     data, gone = _within(data, centre, reach)
     if held_out is not None:
         held_out, more = _within(held_out, centre, reach)
@@ -65,6 +71,22 @@ def examined(flow: Flow, data: Data, held_out: Data | None) -> tuple[Data, Data 
         stacklevel=3,
     )
     return data, held_out
+
+
+def _check_of_order_one(data: Data) -> None:
+    """Warn of conditions of odd size, for a flow that does not place them."""
+    assert data.condition is not None
+    centre, scale, _ = moments(data.condition[:])
+    odd = (np.abs(centre) > ORDER * scale) | (scale > ORDER) | (scale * ORDER < 1)
+    if odd.any():
+        names = [name for name, bad in zip(data.condition_names, odd, strict=True) if bad]
+        warnings.warn(
+            f"The flow takes the condition as it is, and {plural(names)} is far from order 1. If "
+            "networks see it, build the flow with conditions=mflows.conditions.Conditions.identity"
+            "(shape of the condition), which fit places on the data.",
+            OddData,
+            stacklevel=4,
+        )
 
 
 def _check_resolved(rows: Data, centre: np.ndarray, scale: np.ndarray) -> None:
@@ -91,7 +113,7 @@ def _within(data: Data, centre: np.ndarray, reach: np.ndarray) -> tuple[Data, np
     for piece in data.pieces() if data.mapped else [data]:
         far = np.abs(piece.x - centre) > reach
         outside.append(start + np.flatnonzero(far.any(axis=1)))
-        values.append(np.asarray(piece.x[far.any(1)], dtype=np.float64)[far[far.any(1)]])
+        values.append(piece.x[far])
         start += len(piece)
     rows = np.concatenate(outside)
     return (data.without(rows) if len(rows) else data), np.concatenate(values)

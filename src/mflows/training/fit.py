@@ -31,20 +31,11 @@ from mflows.training.devices import Devices, leads, sharing
 from mflows.training.epoch import Fixed, Loop, State, initial_state, players, steps_of
 from mflows.training.examine import examined
 from mflows.training.monitor import Monitor
-from mflows.training.phases import (
-    FALLING,
-    PATIENT,
-    SETTLED,
-    Alternate,
-    Batch,
-    Either,
-    Group,
-    Phase,
-    phases_of,
-)
+from mflows.training.pace import Pace
+from mflows.training.phases import Alternate, Batch, Either, Group, Phase, phases_of
 from mflows.training.rows import Rows, batch_of, check_fits, rows_of
 from mflows.training.units import Units
-from mflows.verdict import Warn, judged, some, warnings_of
+from mflows.verdict import Warn, evidence, some, warnings_of
 
 _EXPLOSION = 1e6
 """A loss this many times its first size, plus one, counts as diverged."""
@@ -86,12 +77,14 @@ class Fitted:
         flow: The flow with the parameters of the best epoch of every phase.
         history: One row per epoch: phase, epoch, train, validation, seconds.
         notes: What was decided about the start of the phases, and why.
-        seen: Some rows that it was trained on and held out, by which the verdict judges.
+        rows: Number of points it was trained on.
+        seen: Some of them, and some held out, by which the verdict judges.
     """
 
     flow: Flow
     history: list[dict]
     notes: list[str] = field(default_factory=list)
+    rows: int = 0
     seen: tuple[Data, Data | None] | None = field(default=None, repr=False)
 
     @cached_property
@@ -102,7 +95,8 @@ class Fitted:
         """
         if self.seen is None:
             return []
-        return warnings_of(judged(self.flow, *self.seen, self.history, self.notes))
+        known = {"history": self.history, "notes": self.notes, "rows": self.rows}
+        return warnings_of(evidence(self.flow, *self.seen, **known))
 
 
 def fit(
@@ -179,7 +173,7 @@ def fit(
                     raise
                 at.group = following
     seen = some(data), None if held_out is None else some(held_out)
-    return Fitted(units.put_back(at.flow), at.history, at.notes, seen)
+    return Fitted(units.put_back(at.flow), at.history, at.notes, len(data), seen)
 
 
 @dataclass(frozen=True)
@@ -287,53 +281,6 @@ def _diverged(row: dict, history: list[dict]) -> float | None:
     bound = _EXPLOSION * (1 + abs(first["train"]))
     losses = (row["train"], row["validation"])
     return next((loss for loss in losses if not abs(loss) < bound or not math.isfinite(loss)), None)
-
-
-@dataclass(frozen=True)
-class Pace:
-    """How long a turn of a phase lasts, and how its learning rate falls.
-
-    Args:
-        phase: The phase.
-        steps: Steps of an epoch.
-    """
-
-    phase: Phase
-    steps: int
-
-    def kept(self, loop: Loop, settled: int | None) -> Loop:
-        """The loop, with the rate that it has once the loss has settled, or before."""
-        if not self.phase.tolerance:
-            return loop
-        stay = settled or self._longest
-        return loop.falling(stay * self.steps, self._falling(stay) * self.steps)
-
-    def epochs(self, settled: int | None) -> int:
-        """The last epoch."""
-        return settled + self._falling(settled) if settled else self.phase.epochs
-
-    def goes_on(self, losses: list[float]) -> bool:
-        """Whether patience lasts, after these validation losses."""
-        waited = len(losses) - 1 - losses.index(min(losses))
-        tolerant = self.phase.tolerance or self.phase.patience is None
-        return bool(tolerant) or waited < (self.phase.patience or 0)
-
-    def settled(self, losses: list[float]) -> bool:
-        """Whether the last epochs have improved the loss by no more than the tolerance."""
-        if not self.phase.tolerance:
-            return False
-        wait = max(-(-SETTLED // self.steps), PATIENT)
-        if len(losses) >= self._longest:
-            return True
-        gained = len(losses) > wait and min(losses[:-wait]) - min(losses[-wait:])
-        return len(losses) > wait and gained <= self.phase.tolerance
-
-    @property
-    def _longest(self) -> int:
-        return max(int(self.phase.epochs / (1 + FALLING)), 1)
-
-    def _falling(self, settled: int) -> int:
-        return max(round(FALLING * settled), 1)
 
 
 def _checked(phases: Any) -> Sequence[Group]:

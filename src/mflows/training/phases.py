@@ -29,18 +29,12 @@ class Supervised(NamedTuple):
     u: Array
 
 
-SETTLED, PATIENT = 300, 5
-"""Steps, and epochs, without an improvement beyond the tolerance of a phase."""
-FALLING = 0.5
-"""How long the rate of a phase with a tolerance falls, in the time that it took to settle."""
-
-
 @dataclass(frozen=True)
 class Phase:
     """One stretch of training with a fresh AdamW and a cosine decay of the learning rate to 0.
 
-    The rate falls over all epochs, unless there is a ``tolerance``: then it stays at its peak until
-    the validation loss has settled, and falls for half as long again. ``epochs`` is then the most.
+    With a ``tolerance`` the rate falls only once the validation loss has settled, and ``epochs`` is
+    the most (``mflows.training.pace``).
 
     Args:
         objective: ``(flow, batch, key) -> scalar`` to minimise. It may have a method
@@ -59,9 +53,10 @@ class Phase:
         weight_decay: Decoupled weight decay of AdamW.
         momentum: AdamW's decay rate of the mean gradient.
         clip: Gradients are scaled down to this global norm.
-        patience: Stop after so many epochs without a better validation loss; ``None`` never.
-        tolerance: By how much the validation loss has to improve, in ``SETTLED`` steps and at least
-            ``PATIENT`` epochs, not to count as settled; 0 trains for all epochs.
+        patience: Stop after so many epochs without a better validation loss; ``None`` never. Not
+            asked for with a tolerance.
+        tolerance: By how much the validation loss has to improve, in 300 steps and at least five
+            epochs, not to count as settled; 0 trains for all epochs.
         start: ``(key, flow, batch) -> flow``, run once on the training data before the phase,
             where phases alternate before its first round.
     """

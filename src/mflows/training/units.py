@@ -12,11 +12,11 @@ import jax.numpy as jnp
 import numpy as np
 from paramax import unwrap
 
-from mflows.charts import outermost
 from mflows.conditions import Conditions
 from mflows.data import Data
 from mflows.data.moments import moments
 from mflows.flow import Flow
+from mflows.layers import outermost
 
 
 @dataclass(frozen=True)

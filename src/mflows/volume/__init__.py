@@ -8,7 +8,7 @@ from mflows.volume.exact import Exact
 from mflows.volume.free_form import Surrogate, surrogate
 from mflows.volume.hadamard import Hadamard
 from mflows.volume.lanczos import Lanczos
-from mflows.volume.volume import Estimate, GradientOnly, HasErrorBar, Volume, gradient_of
+from mflows.volume.volume import Estimate, GradientOnly, HasErrorBar, Volume, gradient_of, length
 from mflows.volume.without_jacobian import (
     ClosedForm,
     Conformal,
@@ -37,5 +37,6 @@ __all__ = [
     "condition_limit",
     "condition_number",
     "gradient_of",
+    "length",
     "surrogate",
 ]

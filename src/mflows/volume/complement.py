@@ -11,7 +11,8 @@ in the plane and surfaces in space that is one.
 
 import jax.numpy as jnp
 
-from mflows.charts import is_padded, push_conormals, scale_of
+from mflows.charts import is_padded, push_conormals
+from mflows.layers import scale_of
 from mflows.volume.volume import Volume, log_volume_of_rows
 
 

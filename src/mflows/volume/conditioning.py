@@ -14,7 +14,8 @@ Cost: n tangents. Error: that of its own rounding, so a number above 1 / eps onl
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Scalar
 
-from mflows.charts import Chart, scale_of, without_encoder
+from mflows.charts import Chart, without_encoder
+from mflows.layers import scale_of
 
 DOUBT = 0.01
 """Error of a log-volume, in nats, from which on its point counts as ill-conditioned."""

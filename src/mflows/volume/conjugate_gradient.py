@@ -18,7 +18,8 @@ import jax.random as jr
 import lineax as lx
 from jaxtyping import Array, Float, Scalar
 
-from mflows.charts import Chart, unit_of
+from mflows.charts import Chart
+from mflows.layers import unit_of
 from mflows.volume.volume import GradientOnly, gradient_of, gram_operator, needed
 
 

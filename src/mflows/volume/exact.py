@@ -9,7 +9,7 @@ every chart.
 import jax
 import jax.numpy as jnp
 
-from mflows.charts import scale_of
+from mflows.layers import scale_of
 from mflows.volume.volume import Volume, log_volume_of_rows
 
 

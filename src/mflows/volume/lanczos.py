@@ -20,7 +20,8 @@ from matfree.decomp import tridiag_sym
 from matfree.funm import monte_carlo_funm_sym_logdet
 from matfree.stochtrace import estimator_monte_carlo_mean_and_sem, sampler_sphere
 
-from mflows.charts import Chart, unit_of, without_encoder
+from mflows.charts import Chart, without_encoder
+from mflows.layers import unit_of
 from mflows.volume.volume import Estimate, Volume, gram_operator, needed
 
 

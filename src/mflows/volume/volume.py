@@ -13,8 +13,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
-from mflows.charts import Chart, unit_of
-from mflows.layers.placement import length
+from mflows.charts import Chart
+from mflows.layers import unit_of
 
 
 class Volume(eqx.Module):
@@ -121,6 +121,18 @@ def needed(key: PRNGKeyArray | None, method: Volume) -> PRNGKeyArray:
             "or take Exact or Auto, which need none."
         )
     return key
+
+
+def length(x: Array) -> Scalar:
+    """Euclidean norm over all axes, with derivative 0 at 0.
+
+    Of numbers of any size: squares of 1e-30 or 1e30 are none that single precision holds.
+    """
+    unit = jax.lax.stop_gradient(jnp.max(jnp.abs(x), initial=0))
+    unit = jnp.where((unit > jnp.finfo(unit.dtype).tiny) & jnp.isfinite(unit), unit, 1)
+    squares = jnp.sum((x / unit) ** 2)
+    zero = squares == 0  # not `> 0`, which would take NaN for 0
+    return unit * jnp.where(zero, 0, jnp.sqrt(jnp.where(zero, 1, squares)))
 
 
 def log_volume_of_rows(

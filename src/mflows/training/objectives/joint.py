@@ -14,10 +14,9 @@ import jax.random as jr
 from matfree.stochtrace import sampler_sphere
 from paramax import unwrap
 
-from mflows.layers.placement import length
 from mflows.training.objectives.reconstruction import Reconstruction, scale_of, scaled_error
 from mflows.training.phases import Batch
-from mflows.volume import Auto, Volume, gradient_of, surrogate
+from mflows.volume import Auto, Volume, gradient_of, length, surrogate
 
 
 @dataclass(frozen=True)
