@@ -214,7 +214,7 @@ def test_a_signal_ends_a_fit_with_a_word_and_a_status(table, tmp_path, number, s
     arguments = ["fit", str(table), "--out", str(tmp_path / "run"), *tiny.options()]
     arguments[arguments.index("--epochs") + 1] = "100000"
     process = subprocess.Popen(
-        [sys.executable, "-m", "mflows.cli", *arguments],
+        [sys.executable, "-m", "mflows", *arguments],
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"JAX_ENABLE_X64": "1"},
@@ -229,6 +229,21 @@ def test_a_signal_ends_a_fit_with_a_word_and_a_status(table, tmp_path, number, s
     assert "Stopped. Go on to the same numbers with: mflows fit --resume" in said
     assert "Traceback" not in said
     assert runs.run.read_provenance(tmp_path / "run")["status"] == "interrupted"
+
+
+@pytest.mark.parametrize("module", ["typer", "mflows.cli"])
+def test_a_signal_while_the_program_is_imported(module):
+    command = [sys.executable, "-X", "importtime", "-m", "mflows", "--help"]
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr is not None
+        lines = iter(process.stderr.readline, "")
+        assert any(line.split("|")[-1].strip() == module for line in lines)
+        process.send_signal(signal.SIGINT)
+        said = process.stderr.read()
+    assert "Traceback" not in said
+    assert (process.returncode, "Error: Stopped." in said) in [(130, True), (0, False)]
 
 
 def test_a_link_stays_a_link_and_a_file_keeps_its_permissions(tmp_path):

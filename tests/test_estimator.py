@@ -122,7 +122,7 @@ def test_a_constant_column_does_no_harm(fitted):
         ({"n_components": 1.5}, "n_components to be a whole number"),
         ({"epochs": 0}, "epochs to be a whole number, at least 1"),
         ({"width": True}, "width to be of type int; got True"),
-        ({"bins": 0}, "Expected bins > 0; got 0"),
+        ({"bins": 0}, "Expected bins > 0 and finite; got 0"),
         ({"model": "van"}, "Expected a model out of m-flow, .*; got 'van'"),
         ({"recipe": "free-form"}, "Expected a recipe of 'm-flow' out of .*; got 'free-form'"),
         ({"model": "vae"}, "Expected settings of 'vae' out of noise, .*; got 'chart_layers'"),

@@ -13,6 +13,7 @@ written, needs no JAX.
 """
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import UnionType
@@ -79,8 +80,8 @@ class System:
         """Raise ``ValueError`` unless the builder takes arguments of these names and types."""
         _check(f"settings of {self.name!r}", self.settings, settings)
         for name, value in settings.items():
-            if type(value) in (int, float) and not value > 0:
-                raise ValueError(f"Expected {name} > 0; got {value}.")
+            if type(value) in (int, float) and not 0 < value < math.inf:
+                raise ValueError(f"Expected {name} > 0 and finite; got {value}.")
 
 
 MANIFOLD_AND_DENSITY = ("manifold-then-density", "alternating", "simultaneous", "scandal")
@@ -219,8 +220,8 @@ def check_recipe_settings(name: str, settings: Mapping[str, Any]) -> None:
         own.pop(common, None)
     _check(f"settings of the recipe {name!r}", own, settings)
     for key, value in settings.items():
-        if type(value) in (int, float) and not value >= 0:
-            raise ValueError(f"Expected {key} >= 0; got {value}.")
+        if type(value) in (int, float) and not 0 <= value < math.inf:
+            raise ValueError(f"Expected {key} >= 0 and finite; got {value}.")
 
 
 class Chosen(NamedTuple):

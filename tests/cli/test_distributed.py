@@ -36,7 +36,7 @@ def free_port() -> int:
 
 def pair(table: Path, out: Path, *more: str) -> list[subprocess.Popen]:
     """Two processes of ``mflows fit --distributed``."""
-    common = ("-m", "mflows.cli", "fit", *(() if "--resume" in more else (table,)))
+    common = ("-m", "mflows", "fit", *(() if "--resume" in more else (table,)))
     where = ("--coordinator", f"127.0.0.1:{free_port()}", "--processes", 2)
     options = () if "--resume" in more else OPTIONS
     return [
@@ -65,7 +65,7 @@ def assert_same(first: list[tuple], second: list[tuple]) -> None:
 def alone(table, tmp_path_factory):
     """The curve of one process."""
     out = tmp_path_factory.mktemp("alone") / "run"
-    process = start("-m", "mflows.cli", "fit", table, "--out", out, *OPTIONS)
+    process = start("-m", "mflows", "fit", table, "--out", out, *OPTIONS)
     ((status, _, errors),) = ended([process])
     assert status == 0, errors
     return curve(out)

@@ -1,7 +1,10 @@
 """Bad input: status 2, one line on standard error, nothing written."""
 
+import os
+import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -108,7 +111,7 @@ def test_unknown_names(command, tmp_path):
 
 
 def test_the_program_in_a_process_of_its_own(tmp_path):
-    arguments = [sys.executable, "-m", "mflows.cli", "score", str(tmp_path), "x.csv"]
+    arguments = [sys.executable, "-m", "mflows", "score", str(tmp_path), "x.csv"]
     done = subprocess.run(
         [*arguments, "--out", str(tmp_path / "y.csv")], capture_output=True, text=True
     )
@@ -116,6 +119,21 @@ def test_the_program_in_a_process_of_its_own(tmp_path):
     assert done.stdout == ""
     assert done.stderr.startswith("Error: Expected a run folder")
     assert done.stderr.count("\n") == 1
+
+
+def test_no_home_an_encoding_of_ascii_and_a_name_that_is_not_utf_8(run, table, tmp_path):
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.csv"))
+    shutil.copy(table, odd)
+    environment = {k: v for k, v in os.environ.items() if k != "HOME"}
+    done = subprocess.run(
+        [sys.executable, "-m", "mflows", "score", str(run), str(odd), "--out", "sc\u00f6res.csv"],
+        capture_output=True,
+        cwd=tmp_path,
+        env={**environment, "PYTHONIOENCODING": "ascii", "LC_ALL": "C"},
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(b"Wrote 60 rows to sc\\xf6res.csv")
+    assert (tmp_path / "sc\u00f6res.csv").is_file()
 
 
 WARNS = """

@@ -15,7 +15,7 @@ from mflows.cli import jax_setup
 from mflows.cli.jax_setup import compile_quickly, keep_compiled
 from mflows.data import load
 
-DRAWN = ("-m", "mflows.cli", "data", "polynomial-surface", "--events", "3")
+DRAWN = ("-m", "mflows", "data", "polynomial-surface", "--events", "3")
 IMPORTED = ("-c", "import jax, mflows; assert jax.config.jax_compilation_cache_dir is None")
 
 
@@ -70,7 +70,7 @@ def test_short_versions_compile_quickly_with_flags_that_xla_knows(monkeypatch, j
 def mflows(*arguments: object) -> subprocess.CompletedProcess:
     """A command where JAX computes in single precision by default."""
     environment = os.environ | {"JAX_ENABLE_X64": "0"}
-    command = [sys.executable, "-m", "mflows.cli", *map(str, arguments)]
+    command = [sys.executable, "-m", "mflows", *map(str, arguments)]
     return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
 
 

@@ -1,13 +1,17 @@
 """Tables as pandas, R and instruments write them, and rows that are odd in them."""
 
+import os
+import resource
+import time
 import warnings
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
 import pytest
 
-from mflows.data import Data, DataError, load, load_like
+from mflows.data import STREAM_FORMATS, Data, DataError, load, load_like, save_array, stream
 from mflows.data.moments import moments
 from mflows.estimator import ManifoldFlow
 
@@ -176,3 +180,44 @@ def test_an_archive_that_swells_is_refused(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "t.npz", x=np.zeros((100_000, 2)))
     with pytest.raises(DataError, match="bytes when unpacked"):
         load(tmp_path / "t.npz")
+
+
+SUFFIXES = (".npy", ".npz", ".csv", ".parquet", ".h5")
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_file_name_that_is_not_utf_8(tmp_path, suffix):
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9" + suffix.encode()))
+    save_array(path, X, ("a", "b", "c"))
+    np.testing.assert_allclose(load(path).x, X)
+    if suffix in STREAM_FORMATS:
+        np.testing.assert_allclose(stream(path).x[:], X)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_full_disk_leaves_the_file_of_before(tmp_path, suffix):
+    path = tmp_path / f"t{suffix}"
+    save_array(path, X[:2], ("a", "b", "c"))
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, limits[1]))
+    try:
+        with pytest.raises((OSError, DataError)):
+            save_array(path, RNG.normal(size=(10_000, 3)), ("a", "b", "c"))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert [*tmp_path.iterdir()] == [path]
+
+
+def test_reading_wide_tables_takes_time_in_proportion(tmp_path):
+    """Quadratic in the columns, it would take 16 times as long for 4 times as many."""
+    seconds = {}
+    for columns in (1000, 4000):
+        path = tmp_path / f"{columns}.csv"
+        np.savetxt(path, RNG.normal(size=(30, columns)), delimiter=",")
+        load(path)  # and what is imported then
+        start = time.perf_counter()
+        assert load(path).x.shape == (30, columns)
+        seconds[columns] = time.perf_counter() - start
+    assert seconds[4000] < 10 * seconds[1000]

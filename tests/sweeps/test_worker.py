@@ -38,7 +38,7 @@ def command(table: Path, folder: Path, trials: int, *more: str) -> list[str]:
     options = ["--model", "af", "--set", settings, "--epochs", str(EPOCHS), "--batch-size", "20"]
     options += ["--search", "recipe-set.patience=20|30", "--trials", str(trials)]
     arguments = ["sweep", str(table), *options, "--out", str(folder), *more]
-    return [sys.executable, "-m", "mflows.cli", *arguments]
+    return [sys.executable, "-m", "mflows", *arguments]
 
 
 def start(arguments: list[str]) -> subprocess.Popen:

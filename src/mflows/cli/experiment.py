@@ -25,7 +25,9 @@ def experiment(
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(max=10_000, help="Number of seeds, 0, 1, ...")] = 1,
-    jobs: Annotated[int, typer.Option(help="Trainings side by side, one core each.")] = 1,
+    jobs: Annotated[
+        int, typer.Option(max=10_000, help="Trainings side by side, one core each.")
+    ] = 1,
     quick: Annotated[
         bool, typer.Option("--quick", help="Few points and epochs: does it run at all?")
     ] = False,

@@ -36,7 +36,10 @@ def sweep(
         ),
     ] = None,
     trials: Annotated[
-        int, typer.Option(help="Total number of trials, by all workers and all calls together.")
+        int,
+        typer.Option(
+            max=1_000_000, help="Total number of trials, by all workers and all calls together."
+        ),
     ] = 20,
     out: Annotated[
         Path | None,

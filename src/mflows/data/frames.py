@@ -5,6 +5,7 @@ that pandas and R write beside the data are no coordinates and are left out.
 """
 
 import csv
+import io
 import re
 import warnings
 from collections import Counter
@@ -46,7 +47,7 @@ def open_csv(path: Path) -> tuple[Any, bool]:
             f"{path.name}: expected every column once; got twice or more: {listed(repeated)}."
         )
     frame = pl.read_csv(
-        path,
+        _spelt(path),
         glob=False,
         separator=separator,
         has_header=False,
@@ -137,11 +138,20 @@ def _floats(cells: Sequence[str]) -> np.ndarray | None:
         return None
 
 
+def _spelt(path: Path) -> Path | io.BytesIO:
+    """A path, or the content of a file whose name is not UTF-8, which Polars cannot open."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return io.BytesIO(path.read_bytes())
+    return path
+
+
 def open_parquet(path: Path) -> Any:
     """The frame of a parquet file; its columns are read when they are asked for."""
     import polars as pl
 
-    frame = pl.scan_parquet(path, glob=False)
+    frame = pl.scan_parquet(_spelt(path), glob=False)
     labels = [name for name in frame.collect_schema() if re.fullmatch(r"__index_level_\d+__", name)]
     return frame.drop(labels)
 

@@ -25,7 +25,8 @@ def run_jobs(function: Callable[..., Any], arguments: Iterable[tuple], jobs: int
     threads that wander between cores cost small models more than half their speed.
     """
     arguments = list(arguments)
-    if jobs == 1 or len(arguments) == 1:
+    jobs = min(jobs, len(arguments))
+    if jobs <= 1:
         for each in arguments:
             yield function(*each)
         return

@@ -47,6 +47,9 @@ def remembered(build: Callable[..., Flow], *, name: str | None = None) -> Callab
         bound.apply_defaults()
         arguments = {name: value for name, value in bound.arguments.items() if name != "key"}
         arguments = jax.tree.map(_plain, arguments)
+        for argument, value in arguments.items():
+            if type(value) is int and value >= 1 << 31:
+                raise ValueError(f"Expected {argument} < 2^31; got {value}.")
         flow = compiled(key, **arguments)
         built = name, json.dumps(arguments, sort_keys=True)
         return Flow(flow.chart, flow.latent, flow.volume, conditions=flow.conditions, built=built)

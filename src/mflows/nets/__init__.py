@@ -3,7 +3,15 @@
 from mflows.nets.angular import AngularMLP
 from mflows.nets.gaussian import GaussianEncoder
 from mflows.nets.linear import Linear, full_precision
-from mflows.nets.residual import ResidualMLP
+from mflows.nets.residual import DEEPEST, ResidualMLP
 from mflows.nets.skip import SkipMLP
 
-__all__ = ["AngularMLP", "GaussianEncoder", "Linear", "ResidualMLP", "SkipMLP", "full_precision"]
+__all__ = [
+    "DEEPEST",
+    "AngularMLP",
+    "GaussianEncoder",
+    "Linear",
+    "ResidualMLP",
+    "SkipMLP",
+    "full_precision",
+]

@@ -19,6 +19,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from mflows.nets.linear import Linear
 
+DEEPEST = 1000
+"""Blocks of a network, and layers of a stack, at most: more take hours to compile or to run."""
+
 
 class ResidualMLP(eqx.Module):
     """A residual network from ``in_size`` to ``out_size`` features.
@@ -49,8 +52,10 @@ class ResidualMLP(eqx.Module):
         activation: Callable[[Array], Array] = jax.nn.silu,
         scale: float = 1.0,
     ):
-        if width < 1 or blocks < 0:
-            raise ValueError(f"Expected width >= 1 and blocks >= 0; got {width} and {blocks}.")
+        if width < 1 or not 0 <= blocks <= DEEPEST:
+            raise ValueError(
+                f"Expected width >= 1 and blocks from 0 to {DEEPEST}; got {width} and {blocks}."
+            )
         sizes = (in_size, *[width] * (2 * blocks + 1), out_size)
         self.first, *inner, last = _linear_layers(key, sizes)
         self.blocks = tuple(zip(inner[::2], inner[1::2], strict=True))

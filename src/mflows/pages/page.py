@@ -39,7 +39,7 @@ def write(path: str | os.PathLike[str], content: Content) -> Path:
         FileNotFoundError: If the folder of ``path`` does not exist.
     """
     path = Path(path)
-    write_atomically(path, html(content).encode())
+    write_atomically(path, html(content).encode(errors="backslashreplace"))
     return path
 
 

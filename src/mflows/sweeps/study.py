@@ -4,6 +4,7 @@ A trial whose worker died fails in Optuna, which counts a new one in its place. 
 the number of its first beginning, which its run folder carries too.
 """
 
+import shutil
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
@@ -126,11 +127,17 @@ class SharedStudy:
     def __init__(self, folder: Path, ready: Ready):
         self._folder = folder
         self._plan = ready.plan
+        new = not folder.exists()
         folder.mkdir(parents=True, exist_ok=True)
-        with locked(folder):
-            name = _settle(folder, ready)
-            (folder / "trials").mkdir(exist_ok=True)
-            self.study = open_study(folder, ready.plan.storage, name)
+        try:
+            with locked(folder):
+                name = _settle(folder, ready)
+                (folder / "trials").mkdir(exist_ok=True)
+                self.study = open_study(folder, ready.plan.storage, name)
+        except (ValueError, OSError):
+            if new:  # a storage that cannot be opened leaves no folder behind
+                shutil.rmtree(folder)
+            raise
         if ready.plan.prune:
             self.study.pruner = ready.comparable.pruner()
 

@@ -1,0 +1,125 @@
+"""Absurd values of every option: status 2, one line, and nothing is written.
+
+The options are those that the commands have, so that new ones are tried too. Some values are tried
+here, drawn at random; ``make fuzz`` tries all of them.
+"""
+
+import os
+from typing import get_type_hints
+
+import numpy as np
+from tests import tiny
+from typer.main import get_command
+
+from mflows.cli import app
+from mflows.systems import SYSTEMS
+
+SEVERAL = int(os.environ.get("MFLOWS_FUZZ", "40"))
+HUGE = "1" + "0" * 30
+NUMBERS = ("-1", "nan", "-inf", "1e400", "0x10", "abc", "", "[]", "None", "1,2", "\x00", "½")
+TEXTS = ("\x00", "[]", '{"a": 1}', "=", "=1", "a=", "a=1=2", "a=1,a=1", "[" * 999, "nan=nan")
+PLACES = ("/dev/null/x.csv", "x\x00.csv", "x" * 300 + ".csv", "/proc/x.csv", "a" * 5000)
+STORAGES = (
+    "foo://",
+    "://",
+    "mysql://u:p@h/x",
+    "sqlite:////none/x.db",
+    "redis://localhost:1",
+    "\x00",
+)
+SEARCHES = (
+    *("learning_rate=1e-3..inf", "learning_rate=nan..1", "learning_rate=1..1e-3", "epochs=0..0"),
+    *("learning_rate=0..1:log", "epochs=a|b", "epochs=1.5..2", "set.nope=1|2", "recipe=a|b"),
+    *("set.width=|", "set.width=1||2", "=1|2", f"set.width=1..{HUGE}", "latent_dim=1..50"),
+)
+
+
+def kinds(command) -> dict[str, str]:
+    """How the values of the parameters of a command are spelt."""
+    hints = get_type_hints(command.callback)
+    return {name: str(hint) for name, hint in hints.items()}
+
+
+def values(name: str, kind: str) -> tuple[str, ...]:
+    """Values that a parameter cannot have."""
+    if name in ("storage", "search"):
+        return STORAGES if name == "storage" else SEARCHES
+    if "Path" in kind:
+        return PLACES
+    if "int" in kind:
+        return (*NUMBERS, HUGE)
+    return NUMBERS if "float" in kind else TEXTS
+
+
+def whole(table, run) -> dict[str, list]:
+    """A command that works, of each."""
+    search = ("--search", "epochs=1|2")
+    return {
+        "fit": [table, *tiny.options()],
+        "sweep": [table, *tiny.options(), *search, "--trials", 1],
+        "score": [run, table],
+        "project": [run, table],
+        "sample": [run],
+        "report": [run],
+        "experiment": ["circle", "--quick"],
+        "simulate": ["circle"],
+        "tables": [run.parent],
+    }
+
+
+def of_options(table, run) -> list[list]:
+    """Every option of every command with every absurd value."""
+    found = []
+    commands = get_command(app).commands
+    for name, arguments in whole(table, run).items():
+        hints = kinds(commands[name])
+        options = [p for p in commands[name].params if p.opts[0].startswith("-")]
+        for option in options:
+            kind = hints.get(option.name, "")
+            if "bool" not in kind and option.name != "help":
+                found += [
+                    [name, *arguments, option.opts[0], value] for value in values(option.name, kind)
+                ]
+    return found
+
+
+def of_settings(table) -> list[list]:
+    """Every setting of every model with every number that makes no sense."""
+    found = []
+    for row in SYSTEMS.values():
+        dim = ["-d", 1] if row.takes_latent_dim else []
+        given = "manifold=sphere," if row.name == "fom" else ""
+        for name, setting in row.settings.items():
+            numbers = [v for v in NUMBERS if v and "," not in v]
+            numbers += [HUGE] if "int" in str(setting.annotation) else []
+            found += [
+                ["fit", table, *dim, "--model", row.name, "--set", f"{given}{name}={value}"]
+                for value in numbers
+            ]
+    return found
+
+
+def check(command, cases, tmp_path) -> None:
+    """Every one is refused in one line, and leaves nothing behind."""
+    wrong = []
+    for i in np.random.default_rng(0).permutation(len(cases))[: 3 * SEVERAL]:
+        arguments = cases[i]
+        if arguments[0] != "report" and "--out" not in arguments:
+            arguments = [*arguments, "--out", tmp_path / "new"]
+        result = command(*arguments)
+        refused = result.exit_code == 2 and type(result.exception) is SystemExit
+        lines = result.stderr.splitlines()
+        if not (refused and lines and lines[-1].startswith("Error: ")):
+            wrong.append(f"{arguments}: {result.exit_code} {result.exception!r} {lines[-1:]}")
+        if left := list(tmp_path.iterdir()):
+            wrong.append(f"{arguments} left {left}")
+            break
+    assert not wrong, "\n".join(wrong)
+
+
+def test_options(command, table, run, tmp_path):
+    check(command, of_options(table, run), tmp_path)
+
+
+def test_settings(command, table, tmp_path):
+    check(command, of_settings(table), tmp_path)
