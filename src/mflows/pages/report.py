@@ -47,8 +47,7 @@ def content(run: Run, *, data: str | Path | None = None) -> Content:
     learned = not flow.is_ambient
     shown = test[:COLUMNS]
     projected = flow.project(shown.x, shown.condition) if learned and not tabular else None
-    seen, _ = at_points(flow, train)
-    unseen, conditioning = at_points(flow, test)
+    judged = at_points(flow, train, test)
     samples = flow.sample(
         jr.key(run.config.seed),
         () if test.condition is not None else (len(test),),
@@ -58,16 +57,16 @@ def content(run: Run, *, data: str | Path | None = None) -> Content:
     return Content(
         title=f"{run.config.system.title} on {name}",
         lead=_lead(run, len(kept)),
-        summary=_summary(run, unseen, conditioning, len(kept), len(held_out)),
+        summary=_summary(
+            run, judged["held_out"], judged.get("conditioning"), len(kept), len(held_out)
+        ),
         settings=_settings(run),
         provenance=_provenance(run),
         history=run.history,
         notes=run.provenance.get("notes", ()),
         rows=len(kept),
         latent_dim=flow.latent_dim if learned else None,
-        train=seen,
-        held_out=unseen,
-        conditioning=conditioning,
+        **judged,
         samples=np.asarray(samples),
         projections=None if projected is None else np.asarray(projected),
         latent=np.asarray(flow.encode(test.x, test.condition)) if learned else None,

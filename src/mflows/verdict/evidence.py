@@ -113,24 +113,32 @@ def some(data: Data) -> Data:
 
 def evidence(flow: Flow, train: Data, held_out: Data | None, **known: Any) -> Evidence:
     """Evaluate a flow at rows that lie in memory; ``known`` are further fields."""
-    seen, _ = at_points(flow, train)
-    unseen, conditioning = (None, None) if held_out is None else at_points(flow, held_out)
     n = None if flow.is_ambient else flow.latent_dim
-    fields = {"train": seen, "held_out": unseen, "conditioning": conditioning, "latent_dim": n}
-    return Evidence(**fields, **known)
+    return Evidence(latent_dim=n, **at_points(flow, train, held_out), **known)
 
 
-def at_points(flow: Flow, data: Data) -> tuple[Points, Conditioning | None]:
-    """Log density and distance of points, and how well conditioned the chart is there."""
-    if not flow.has_density:
-        return Points(data.x, distance=np.asarray(flow.distance(data.x, data.condition))), None
-    score = flow.score(data.x, data.condition)
-    distance = None if flow.is_ambient else np.asarray(score.distance)
-    points = Points(data.x, np.asarray(score.log_prob), distance)
-    if score.condition_number is None:
-        return points, None
-    numbers = np.asarray(score.condition_number)
-    return points, Conditioning(numbers, condition_limit(numbers.dtype))
+def at_points(flow: Flow, train: Data, held_out: Data | None) -> dict[str, Any]:
+    """What an `Evidence` says of points: log density, distance, conditioning of the held-out ones.
+
+    All are evaluated together, by one compiled program.
+    """
+    parts = [train] if held_out is None else [train, held_out]
+    x = np.concatenate([part.x for part in parts])
+    given = [part.condition for part in parts if part.condition is not None]
+    condition = np.concatenate(given) if given else None
+    if flow.has_density:
+        log_prob, distance, numbers = flow.score(x, condition)
+    else:
+        log_prob, distance, numbers = None, flow.distance(x, condition), None
+    found = log_prob, None if flow.is_ambient else distance, numbers
+    fields, start = {}, 0
+    for name, part in zip(("train", "held_out"), parts, strict=False):
+        rows = slice(start, start := start + len(part))
+        here = [None if values is None else np.asarray(values)[rows] for values in found]
+        fields[name] = Points(part.x, *here[:2])
+        if name == "held_out" and here[2] is not None:
+            fields["conditioning"] = Conditioning(here[2], condition_limit(here[2].dtype))
+    return fields
 
 
 def as_rows(owner: Any, name: str, axes: int | None = None) -> np.ndarray:
