@@ -15,9 +15,10 @@ import pytest
 from tests import tiny
 
 from mflows import runs, systems
-from mflows.data import DataError, load
+from mflows.data import Data, DataError, load
 from mflows.experiments.driver import mark
 from mflows.experiments.driver import trained as experiment_run
+from mflows.runs import Config
 from mflows.saving import LoadError
 from mflows.training import TrainingDiverged, recipes
 
@@ -38,6 +39,17 @@ def losses(history):
 
 def content(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def test_charts_bend_in_the_directions_that_few_points_span(tmp_path):
+    wide = Data(np.random.default_rng(0).normal(size=(9, 20)))
+    config = Config("wide.npy", latent_dim=2, settings=tiny.SETTINGS)
+    flow = config.resolved(8).setup(wide).flow
+    assert json.loads(flow.built[1])["rank"] == 8
+    asked = replace(config, settings={**tiny.SETTINGS, "rank": 5}).resolved(8).setup(wide).flow
+    assert json.loads(asked.built[1])["rank"] == 5
+    tall = config.resolved(8).setup(Data(np.random.default_rng(0).normal(size=(90, 20)))).flow
+    assert json.loads(tall.built[1])["rank"] is None
 
 
 def test_a_run_of_an_earlier_version_has_no_shape(trained):

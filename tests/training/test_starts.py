@@ -1,9 +1,11 @@
 """Placements and the geodesic start: what they do to a flow, and that they do unroll."""
 
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from paramax import unwrap
 
 import mflows as mf
 from mflows.charts import placement_of
@@ -155,3 +157,26 @@ def test_a_rolled_table_is_embedded_once_by_a_fit(monkeypatch):
         fitted = mf.fit(jr.key(0), small_flow(), x, recipe, validation=0, progress=False)
     assert embedded == [(300, 2)]
     assert [row["phase"] for row in fitted.history] == ["unrolled manifold", "density"]
+
+
+@pytest.mark.parametrize("rank", [4, 11])
+def test_a_chart_of_some_rank_bends_where_the_data_vary(rank):
+    """12 points span 11 of 40 directions; a smaller rank leaves out what varies least."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(12, 40)) * np.linspace(3, 0.1, 40) + 5
+    flow = mf.models.m_flow(jr.key(0), (40,), 2, rank=rank, chart_layers=1, width=4)
+    placed = unwrap(starts.place_chart(jr.key(0), flow, Batch(jnp.asarray(x), None)))
+    placement = placement_of(placed.chart)
+    off = np.asarray(jax.vmap(placement.inverse)(jnp.asarray(x)))[:, rank:]
+    z = (x - x.mean(0)) / x.std(0)
+    variances = np.linalg.svd(z, compute_uv=False) ** 2
+    least = variances[rank:].sum()  # the plane may be any, the rest are the principal axes off it
+    assert least - 1e-4 <= (off**2).sum() <= least + variances[:2].sum()
+    if rank == 11:
+        np.testing.assert_allclose(off, 0, atol=1e-4)
+
+
+def test_a_rank_that_does_not_fit_is_refused():
+    for rank in (2, 41):
+        with pytest.raises(ValueError, match="Expected a rank above the dimension 2"):
+            mf.models.m_flow(jr.key(0), (40,), 2, rank=rank)

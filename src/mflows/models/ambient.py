@@ -1,5 +1,7 @@
 """Flows on all of R^D: the ambient flow, and the pseudo-invertible encoder."""
 
+from typing import Any
+
 import jax.random as jr
 from flowjax.distributions import StandardNormal
 from jaxtyping import PRNGKeyArray
@@ -66,7 +68,7 @@ def pie(
     is the standard deviation eps, in units of the scaled data.
     """
     shape, dim = point(shape)
-    splines = dict(linear=linear, bins=bins, interval=interval, width=width, blocks=blocks)
+    splines: Any = dict(linear=linear, bins=bins, interval=interval, width=width, blocks=blocks)
     layers = chart_layers, latent_layers
     bijection, along = spline_parts(
         jr.split(key), shape, latent_dim, cond_shape, conditional_chart, layers, **splines

@@ -5,11 +5,12 @@ import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
+from typing import Any
 
 import equinox as eqx
 import jax
 import numpy as np
-from flowjax.bijections import AbstractBijection, Chain, Invert
+from flowjax.bijections import AbstractBijection, Chain, Concatenate, Identity, Invert
 from flowjax.distributions import StandardNormal, Transformed
 from jaxtyping import PRNGKeyArray
 
@@ -118,7 +119,8 @@ def spline_parts(
     cond_shape: tuple[int, ...] | None,
     conditional: bool,
     layers: tuple[int, int],
-    **settings,
+    rank: int | None = None,
+    **settings: Any,
 ) -> tuple[AbstractBijection, Transformed]:
     """A bijection of points for a chart and a `spline_flow` for the density on it.
 
@@ -129,12 +131,21 @@ def spline_parts(
         cond_shape: Shape (C,) of the condition theta, or ``None``.
         conditional: Let the bijection depend on theta too.
         layers: Number of spline coupling layers of either.
+        rank: Number of directions in which the bijection bends, the first ones; ``None`` for all.
         **settings: Further arguments of ``mflows.charts.spline_stack``.
     """
     chart_key, latent_key = keys
     dim, cond_dim = math.prod(shape), size(cond_shape)
+    bent = dim if rank is None else rank
+    if rank is not None and not latent_dim < rank <= dim:
+        raise ValueError(
+            f"Expected a rank above the dimension {latent_dim} of the manifold, and at most "
+            f"{dim}, the number of features; got {rank}."
+        )
     stack = spline_stack(
-        chart_key, dim, cond_dim=cond_dim if conditional else None, layers=layers[0], **settings
+        chart_key, bent, cond_dim=cond_dim if conditional else None, layers=layers[0], **settings
     )
+    if bent < dim:
+        stack = Concatenate([stack, Identity((dim - bent,))])
     latent = spline_flow(latent_key, latent_dim, cond_dim, layers=layers[1], **settings)
     return shaped(stack, shape), latent

@@ -1,5 +1,7 @@
 """M-flows: a learned manifold and a learned density on it, without and with an encoder network."""
 
+from typing import Any
+
 import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
@@ -24,6 +26,7 @@ def m_flow(
     interval: float = 6.0,
     width: int = 64,
     blocks: int = 1,
+    rank: int | None = None,
     tails: bool = False,
 ) -> Flow:
     """An M-flow (Brehmer & Cranmer 2020): learned manifold, learned density on it.
@@ -41,16 +44,20 @@ def m_flow(
         interval: Half width of the splines' interval, in units of the scaled data.
         width: Width of the conditioner networks.
         blocks: Number of residual blocks in the conditioner networks.
+        rank: Let the manifold bend in so many directions only, those in which the data vary most,
+            n < rank <= D. N points span N - 1 directions: where D is larger, a smaller rank loses
+            nothing, and costs that much less. ``None`` is D, or in fits of tables by their names
+            N - 1 if that is smaller.
         tails: Give columns the heavy tails that their data have (``mflows.layers.tails``).
     """
     shape, _ = point(shape)
     plane = Pad(latent_dim, shape)
-    splines = dict(linear=linear, bins=bins, interval=interval, width=width, blocks=blocks)
-    layers = chart_layers, latent_layers
+    splines: Any = dict(linear=linear, bins=bins, interval=interval, width=width, blocks=blocks)
+    layers, splines["rank"] = (chart_layers, latent_layers), rank
     bijection, latent = spline_parts(
         jr.split(key), shape, latent_dim, cond_shape, conditional_chart, layers, **splines
     )
-    chart = plane.then(bijection).then(Placement.identity(shape, latent_dim, tails=tails))
+    chart = plane.then(bijection).then(Placement.identity(shape, rank or latent_dim, tails=tails))
     return Flow(chart, latent, conditions=conditions(cond_shape))
 
 
@@ -71,6 +78,7 @@ def me_flow(
     blocks: int = 1,
     encoder_width: int = 64,
     encoder_blocks: int = 2,
+    rank: int | None = None,
     tails: bool = False,
 ) -> Flow:
     """An M_e-flow (Brehmer & Cranmer 2020): an M-flow whose encoder is a network of its own.
@@ -82,8 +90,8 @@ def me_flow(
     shape, dim = point(shape)
     chart_key, encoder_key, latent_key = jr.split(key, 3)
     plane = Pad(latent_dim, shape)
-    splines = dict(linear=linear, bins=bins, interval=interval, width=width, blocks=blocks)
-    layers = chart_layers, latent_layers
+    splines: Any = dict(linear=linear, bins=bins, interval=interval, width=width, blocks=blocks)
+    layers, splines["rank"] = (chart_layers, latent_layers), rank
     bijection, latent = spline_parts(
         (chart_key, latent_key), shape, latent_dim, cond_shape, conditional_chart, layers, **splines
     )
@@ -91,6 +99,6 @@ def me_flow(
     sizes = {"width": encoder_width, "blocks": encoder_blocks}
     encoder = SkipMLP(encoder_key, dim, latent_dim, **given, **sizes)
     chart = Encoded(plane.then(bijection), encoder).then(
-        Placement.identity(shape, latent_dim, tails=tails)
+        Placement.identity(shape, rank or latent_dim, tails=tails)
     )
     return Flow(chart, latent, conditions=conditions(cond_shape))

@@ -198,6 +198,9 @@ class Config:
                     "the manifold (--latent-dim on the command line); got none."
                 )
             arguments["latent_dim"] = check_latent_dim(data, self.latent_dim)
+            spanned = max(len(data) - 1, self.latent_dim + 1)  # directions in which points differ
+            if "rank" in system.settings and spanned < math.prod(data.shape):
+                arguments.setdefault("rank", spanned)
         for name, parameter in system.settings.items():
             if parameter.default is parameter.empty and name not in self.settings:
                 raise ValueError(

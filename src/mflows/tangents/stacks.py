@@ -1,4 +1,4 @@
-r"""Layers made of others: chains, sandwiches, scans, inverses, permutations, reshaped ones.
+r"""Layers made of others: chains, sandwiches, scans, inverses, permutations, pieces, reshaped ones.
 
 Each asks its parts, so that a coupling is folded wherever it sits.
 """
@@ -8,7 +8,16 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from flowjax.bijections import Chain, Invert, Permute, Reshape, Sandwich, Scan
+from flowjax.bijections import (
+    Chain,
+    Concatenate,
+    Identity,
+    Invert,
+    Permute,
+    Reshape,
+    Sandwich,
+    Scan,
+)
 
 from mflows.tangents.rules import (
     by_columns,
@@ -19,7 +28,7 @@ from mflows.tangents.rules import (
     transformed,
 )
 
-for kind in (Chain, Sandwich, Scan, Reshape):
+for kind in (Chain, Concatenate, Sandwich, Scan, Reshape):
     pushforward.register(kind, by_columns)
 
 
@@ -104,6 +113,35 @@ def _(layer: Invert, x, columns, condition):
 @push_columns.register
 def _(layer: Permute, x, columns, condition):
     return x[layer.permutation], columns[layer.permutation]
+
+
+for rule in (transformed, inverted):
+    rule.register(Identity, lambda layer, x, condition: x)
+
+for rule in (push_columns, pushforward):
+    rule.register(Identity, lambda layer, x, tangents, condition: (x, tangents))
+
+
+@transformed.register
+def _(layer: Concatenate, x, condition):
+    pieces = jnp.split(x, layer.split_idxs)
+    done = [transformed(*each, condition) for each in zip(layer.bijections, pieces, strict=True)]
+    return jnp.concatenate(done)
+
+
+@inverted.register
+def _(layer: Concatenate, y, condition):
+    pieces = jnp.split(y, layer.split_idxs)
+    done = [inverted(*each, condition) for each in zip(layer.bijections, pieces, strict=True)]
+    return jnp.concatenate(done)
+
+
+@push_columns.register
+def _(layer: Concatenate, x, columns, condition):
+    pieces = [jnp.split(array, layer.split_idxs) for array in (x, columns)]
+    done = [push_columns(*each, condition) for each in zip(layer.bijections, *pieces, strict=True)]
+    x, columns = map(jnp.concatenate, zip(*done, strict=True))
+    return x, columns
 
 
 @transformed.register

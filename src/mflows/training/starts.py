@@ -74,8 +74,9 @@ def place_chart(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
         return flow
     placement = _standardisation(old, np.asarray(batch.x))
     if 0 < old.plane_dim < batch.x[0].size:
-        plane = choose_plane(key, _standardised(placement, batch.x), old.plane_dim)
-        placement = _turned(placement, plane.frame)
+        z = _standardised(placement, batch.x)
+        n = old.plane_dim if flow.is_ambient else flow.latent_dim
+        placement = _turned(placement, choose_plane(key, z, n).frame, z)
     return _placed(flow, "chart", placement)
 
 
@@ -122,7 +123,7 @@ def _unroll(
     placement = placement_of(flow.chart)
     assert placement is not None
     z = _standardised(placement, supervised.x)
-    placement = _turned(placement, turn_towards(z, np.asarray(supervised.u)))
+    placement = _turned(placement, turn_towards(z, np.asarray(supervised.u)), z)
     best, least, careful = flow, np.inf, 0
     for attempt in range(candidates):
         tried = f", largest error so far {least:.2g}" if attempt else ""
@@ -249,9 +250,16 @@ def _standardisation(old: Placement, x: np.ndarray) -> Placement:
     return Placement(centre, scale, np.eye(old.plane_dim, x[0].size), tails)
 
 
-def _turned(placement: Placement, plane: np.ndarray) -> Placement:
-    """A placement on another plane of the standardised data."""
+def _turned(placement: Placement, plane: np.ndarray, z: np.ndarray) -> Placement:
+    """A placement on another plane of the standardised data, and on where else these vary most."""
     tails = None if placement.tails is None else placement.tails.tree
+    if more := placement.plane_dim - len(plane):
+        some = z[np.linspace(0, len(z) - 1, min(max(POINTS, 4 * more), len(z))).astype(int)]
+        off = some - some @ plane.T @ plane
+        axes = np.linalg.svd(off, full_matrices=False)[2][:more]
+        rest = np.random.default_rng(0).normal(size=(more - len(axes), len(z[0])))
+        turned, signs = np.linalg.qr(np.concatenate([plane, axes, rest]).T)
+        plane = (turned * np.sign(np.diag(signs))).T
     return Placement(placement.centre, placement.scale.tree, plane, tails)
 
 
