@@ -1,6 +1,6 @@
 # make demo   install what is needed and run the main experiment
 # make test   the same environment plus the developer tools, all checks and tests
-# make fuzz   some hundred mutations of every file that is read
+# make fuzz   hundreds of mutations of every file that is read, and every absurd option
 # make quick  what a contributor runs before every commit: checks, and the tests that compile little
 PYTHON ?= python3
 VENV   := .venv
@@ -22,7 +22,7 @@ quick: $(VENV)/installed-dev
 	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 fuzz: $(VENV)/installed-dev
-	MFLOWS_FUZZ=400 $(BIN)/pytest -n 2 tests/test_fuzz.py
+	MFLOWS_FUZZ=400 $(BIN)/pytest -n 2 tests/test_fuzz.py tests/cli/test_absurd.py
 
 package: $(VENV)/installed-dev
 	.ci/package $(BIN)/python

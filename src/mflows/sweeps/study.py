@@ -216,8 +216,8 @@ def _read(folder: Path) -> tuple[Plan, Source, str]:
     values = read_described(path, "sweep")
     try:
         return Plan.from_dict(values), Source.from_dict(values["source"]), values["study"]
-    except (KeyError, TypeError) as error:
-        raise LoadError(f"{path} is not a file of a sweep: {error!r}. Restore it.") from error
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise LoadError(f"{path} is not a file of a sweep: {error}. Restore it.") from error
 
 
 def _settle(folder: Path, ready: Ready) -> str:
