@@ -21,7 +21,12 @@ BAD = {
     "seed": ("m-flow", {"seed": Range(0, 4)}, None, "Expected to search learning_rate"),
     "setting": ("m-flow", {"set.depth": Range(2, 4)}, None, "out of .*chart_layers.*got 'depth'"),
     "type of a setting": ("m-flow", {"set.blocks": Range(1, 2.5)}, None, "type int; got 1.0"),
-    "end of a setting": ("m-flow", {"set.blocks": Range(0, 2)}, None, "blocks > 0 and finite; got 0"),
+    "end of a setting": (
+        "m-flow",
+        {"set.blocks": Range(0, 2)},
+        None,
+        "blocks > 0 and finite; got 0",
+    ),
     "type": ("m-flow", {"batch_size": Range(1.5, 4)}, None, "batch_size to be of type int; got 1"),
     "end": ("m-flow", {"learning_rate": Range(-1.0, 1.0)}, None, "learning_rate > 0; got -1.0"),
     "recipe": ("m-flow", {"recipe": Choice(("alternating", "magic"))}, None, "got 'magic'"),

@@ -159,7 +159,7 @@ def test_a_rolled_table_is_embedded_once_by_a_fit(monkeypatch):
     assert [row["phase"] for row in fitted.history] == ["unrolled manifold", "density"]
 
 
-@pytest.mark.parametrize("rank", [4, 11])
+@pytest.mark.parametrize("rank", [4, 11, 40])
 def test_a_chart_of_some_rank_bends_where_the_data_vary(rank):
     """12 points span 11 of 40 directions; a smaller rank leaves out what varies least."""
     rng = np.random.default_rng(0)
@@ -170,10 +170,20 @@ def test_a_chart_of_some_rank_bends_where_the_data_vary(rank):
     off = np.asarray(jax.vmap(placement.inverse)(jnp.asarray(x)))[:, rank:]
     z = (x - x.mean(0)) / x.std(0)
     variances = np.linalg.svd(z, compute_uv=False) ** 2
-    least = variances[rank:].sum()  # the plane may be any, the rest are the principal axes off it
+    least = variances[
+        rank:
+    ].sum()  # 0 from 11 on; the plane may be any, the rest are the principal axes off it
     assert least - 1e-4 <= (off**2).sum() <= least + variances[:2].sum()
     if rank == 11:
         np.testing.assert_allclose(off, 0, atol=1e-4)
+
+
+def test_a_rank_above_that_of_the_data_changes_nothing():
+    """Points on a plane vary in no direction by which it could be completed."""
+    x = np.random.default_rng(0).normal(size=(30, 2)) @ np.random.default_rng(1).normal(size=(2, 6))
+    flow = mf.models.m_flow(jr.key(0), (6,), 2, rank=5, chart_layers=1, width=4)
+    placed = starts.place_chart(jr.key(0), flow, Batch(jnp.asarray(x), None))
+    np.testing.assert_allclose(placed.distance(x), 0, atol=0.02 * np.abs(x).max())
 
 
 def test_a_rank_that_does_not_fit_is_refused():

@@ -73,9 +73,9 @@ def place_chart(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
     if old is None:
         return flow
     placement = _standardisation(old, np.asarray(batch.x))
-    if 0 < old.plane_dim < batch.x[0].size:
+    n = old.plane_dim if flow.is_ambient else flow.latent_dim
+    if old.plane_dim and n < batch.x[0].size:
         z = _standardised(placement, batch.x)
-        n = old.plane_dim if flow.is_ambient else flow.latent_dim
         placement = _turned(placement, choose_plane(key, z, n).frame, z)
     return _placed(flow, "chart", placement)
 
@@ -259,7 +259,7 @@ def _turned(placement: Placement, plane: np.ndarray, z: np.ndarray) -> Placement
         axes = np.linalg.svd(off, full_matrices=False)[2][:more]
         rest = np.random.default_rng(0).normal(size=(more - len(axes), len(z[0])))
         turned, signs = np.linalg.qr(np.concatenate([plane, axes, rest]).T)
-        plane = (turned * np.sign(np.diag(signs))).T
+        plane = (turned * np.where(np.diag(signs) < 0, -1, 1)).T
     return Placement(placement.centre, placement.scale.tree, plane, tails)
 
 
