@@ -25,7 +25,10 @@ def flow() -> mf.Flow:
         (lambda flow: mf.models.m_flow(7, (3,), 2), r"random key, jax.random.key\(7\)"),
         (lambda flow: mf.models.m_flow(jr.key(0), 3, 2), r"such as \(3,\) for 3 columns"),
         (lambda flow: mf.models.m_flow(jr.key(0), (3,), 2, width=0), "Expected width >= 1"),
-        (lambda flow: mf.models.m_flow(jr.key(0), (3,), 2, chart_layers=0), "Expected layers >= 1"),
+        (
+            lambda flow: mf.models.m_flow(jr.key(0), (3,), 2, chart_layers=0),
+            "Expected from 1 to 1000 layers; got 0",
+        ),
         (lambda flow: mf.fit(jr.key(0), flow, X, None), "Expected a recipe.*got None"),
         (lambda flow: mf.fit(jr.key(0), flow, X, "alternating"), "Expected a recipe.*alternating"),
         (

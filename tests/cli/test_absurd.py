@@ -8,6 +8,7 @@ import os
 from typing import get_type_hints
 
 import numpy as np
+import pytest
 from tests import tiny
 from typer.main import get_command
 
@@ -32,12 +33,6 @@ SEARCHES = (
     *("learning_rate=0..1:log", "epochs=a|b", "epochs=1.5..2", "set.nope=1|2", "recipe=a|b"),
     *("set.width=|", "set.width=1||2", "=1|2", f"set.width=1..{HUGE}", "latent_dim=1..50"),
 )
-
-
-def kinds(command) -> dict[str, str]:
-    """How the values of the parameters of a command are spelt."""
-    hints = get_type_hints(command.callback)
-    return {name: str(hint) for name, hint in hints.items()}
 
 
 def values(name: str, kind: str) -> tuple[str, ...]:
@@ -72,10 +67,10 @@ def of_options(table, run) -> list[list]:
     found = []
     commands = get_command(app).commands
     for name, arguments in whole(table, run).items():
-        hints = kinds(commands[name])
+        hints = get_type_hints(commands[name].callback)
         options = [p for p in commands[name].params if p.opts[0].startswith("-")]
         for option in options:
-            kind = hints.get(option.name, "")
+            kind = str(hints.get(option.name))
             if "bool" not in kind and option.name != "help":
                 found += [
                     [name, *arguments, option.opts[0], value] for value in values(option.name, kind)
@@ -115,6 +110,14 @@ def check(command, cases, tmp_path) -> None:
             wrong.append(f"{arguments} left {left}")
             break
     assert not wrong, "\n".join(wrong)
+
+
+@pytest.mark.parametrize("name", ["fit", "sweep", "score", "project", "sample", "simulate"])
+def test_without_an_absurd_value_they_work(command, table, run, tmp_path, name):
+    """Or all of the others would be refused for another reason."""
+    out = tmp_path / ("new.csv" if name not in ("fit", "sweep") else "new")
+    result = command(name, *whole(table, run)[name], "--out", out)
+    assert result.exit_code == 0, result.output
 
 
 def test_options(command, table, run, tmp_path):

@@ -14,7 +14,7 @@ from jaxtyping import PRNGKeyArray
 from mflows.layers.rational_quadratic import CircularSpline
 from mflows.layers.splines import IDENTITY_SCALE, coupling, permutations, permute, step, transformer
 from mflows.layers.stack import Stack
-from mflows.nets import AngularMLP
+from mflows.nets import AngularMLP, check_depth
 
 
 def circular_spline_stack(
@@ -53,5 +53,6 @@ def circular_spline_stack(
         )
         return Sandwich(coupling(key, dim, of, conditioner, cond_dim), permute(order))
 
+    check_depth("layers", layers)
     keys = jr.split(key, layers + 1)
     return Stack(eqx.filter_vmap(layer)(keys[:-1], permutations(keys[-1], dim, layers)))

@@ -27,6 +27,8 @@ from flowjax.bijections import (
 )
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
+from mflows.nets import check_depth
+
 
 class Reflection(AbstractBijection):
     """Reflection of R^dim in the plane with a learned normal v:  x - 2 v (v.x) / (v.v).
@@ -161,6 +163,7 @@ def conformal_stack(
         reflections: Pairs of reflections per layer.
         reach: Distance of the centres of inversion from 0; keep it beyond the data.
     """
+    check_depth("layers", layers)
 
     def layer(key: PRNGKeyArray) -> AbstractBijection:
         normals_key, center_key = jr.split(key)

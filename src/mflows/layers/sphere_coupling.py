@@ -27,7 +27,7 @@ from mflows.layers.conformal import Reflection
 from mflows.layers.rational_quadratic import RationalQuadraticSpline
 from mflows.layers.splines import IDENTITY_SCALE
 from mflows.layers.stack import Stack
-from mflows.nets import ResidualMLP
+from mflows.nets import ResidualMLP, check_depth
 
 
 class SphereCoupling(AbstractBijection):
@@ -121,6 +121,7 @@ def sphere_spline_stack(
         layers: Number of coupling layers.
         settings: ``cond_dim``, ``bins``, ``width`` and ``blocks``, as for `SphereCoupling`.
     """
+    check_depth("layers", layers)
 
     def layer(key: PRNGKeyArray) -> AbstractBijection:
         axis_key, coupling_key = jr.split(key)

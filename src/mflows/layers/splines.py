@@ -34,7 +34,7 @@ from jaxtyping import Array, PRNGKeyArray
 
 from mflows.layers.rational_quadratic import RationalQuadraticSpline
 from mflows.layers.stack import Stack
-from mflows.nets import DEEPEST, AngularMLP, ResidualMLP
+from mflows.nets import AngularMLP, ResidualMLP, check_depth
 
 IDENTITY_SCALE = 0.01
 
@@ -134,8 +134,6 @@ def permutations(key: PRNGKeyArray, dim: int, layers: int) -> jnp.ndarray:
     Layers turn through the coordinates ``dim // 2`` at a time, the last coordinates first; each
     full turn after the first starts from a new random order.
     """
-    if not 1 <= layers <= DEEPEST:
-        raise ValueError(f"Expected from 1 to {DEEPEST} layers; got {layers}.")
     moved = step(dim)
     turn = -(-dim // moved)
     order, rows = jnp.arange(dim), []
@@ -184,8 +182,7 @@ def spline_stack(
         settings: ``cond_dim``, ``bins``, ``interval``, ``width`` and ``blocks``, as for
             `spline_coupling`.
     """
-    if layers < 1:
-        raise ValueError(f"Expected layers >= 1; got {layers}.")
+    check_depth("layers", layers)
     keys = jr.split(key, layers + 1)
 
     def layer(key: PRNGKeyArray, order: jnp.ndarray) -> AbstractBijection:

@@ -45,15 +45,16 @@ def m_flow(
         width: Width of the conditioner networks.
         blocks: Number of residual blocks in the conditioner networks.
         rank: Let the manifold bend in so many directions only, those in which the data vary most,
-            n < rank <= D. N points span N - 1 directions: where D is larger, a smaller rank loses
-            nothing, and costs that much less. ``None`` is D, or in fits of tables by their names
-            N - 1 if that is smaller.
+            n < rank <= D; ``None`` is D. N points span N - 1 directions: where D is larger, this
+            rank loses nothing and costs less. The command line, the estimator and sweeps take it.
         tails: Give columns the heavy tails that their data have (``mflows.layers.tails``).
     """
     shape, _ = point(shape)
     plane = Pad(latent_dim, shape)
-    splines: Any = dict(linear=linear, bins=bins, interval=interval, width=width, blocks=blocks)
-    layers, splines["rank"] = (chart_layers, latent_layers), rank
+    splines: Any = dict(
+        linear=linear, bins=bins, interval=interval, width=width, blocks=blocks, rank=rank
+    )
+    layers = chart_layers, latent_layers
     bijection, latent = spline_parts(
         jr.split(key), shape, latent_dim, cond_shape, conditional_chart, layers, **splines
     )
@@ -90,8 +91,10 @@ def me_flow(
     shape, dim = point(shape)
     chart_key, encoder_key, latent_key = jr.split(key, 3)
     plane = Pad(latent_dim, shape)
-    splines: Any = dict(linear=linear, bins=bins, interval=interval, width=width, blocks=blocks)
-    layers, splines["rank"] = (chart_layers, latent_layers), rank
+    splines: Any = dict(
+        linear=linear, bins=bins, interval=interval, width=width, blocks=blocks, rank=rank
+    )
+    layers = chart_layers, latent_layers
     bijection, latent = spline_parts(
         (chart_key, latent_key), shape, latent_dim, cond_shape, conditional_chart, layers, **splines
     )

@@ -3,15 +3,15 @@
 from mflows.nets.angular import AngularMLP
 from mflows.nets.gaussian import GaussianEncoder
 from mflows.nets.linear import Linear, full_precision
-from mflows.nets.residual import DEEPEST, ResidualMLP
+from mflows.nets.residual import ResidualMLP, check_depth
 from mflows.nets.skip import SkipMLP
 
 __all__ = [
-    "DEEPEST",
     "AngularMLP",
     "GaussianEncoder",
     "Linear",
     "ResidualMLP",
     "SkipMLP",
+    "check_depth",
     "full_precision",
 ]

@@ -23,6 +23,12 @@ DEEPEST = 1000
 """Blocks of a network, and layers of a stack, at most: more take hours to compile or to run."""
 
 
+def check_depth(what: str, number: int, *, least: int = 1) -> None:
+    """Raise ``ValueError`` unless there is a sensible number of layers or blocks."""
+    if not least <= number <= DEEPEST:
+        raise ValueError(f"Expected from {least} to {DEEPEST} {what}; got {number}.")
+
+
 class ResidualMLP(eqx.Module):
     """A residual network from ``in_size`` to ``out_size`` features.
 
@@ -52,10 +58,9 @@ class ResidualMLP(eqx.Module):
         activation: Callable[[Array], Array] = jax.nn.silu,
         scale: float = 1.0,
     ):
-        if width < 1 or not 0 <= blocks <= DEEPEST:
-            raise ValueError(
-                f"Expected width >= 1 and blocks from 0 to {DEEPEST}; got {width} and {blocks}."
-            )
+        if width < 1:
+            raise ValueError(f"Expected width >= 1; got {width}.")
+        check_depth("blocks", blocks, least=0)
         sizes = (in_size, *[width] * (2 * blocks + 1), out_size)
         self.first, *inner, last = _linear_layers(key, sizes)
         self.blocks = tuple(zip(inner[::2], inner[1::2], strict=True))
