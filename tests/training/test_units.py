@@ -12,7 +12,7 @@ from paramax import unwrap
 import mflows as mf
 from mflows.conditions import OutsideTraining
 from mflows.data import Data
-from mflows.training.examine import OddData
+from mflows.training.examine import OddData, examined
 
 ROWS = 300
 SMALL = {"bins": 3, "width": 8}
@@ -214,10 +214,12 @@ def test_few_rows_that_make_the_moments_are_told_and_left_out():
     assert abs(float(np.mean(found) - np.mean(clean))) < 0.3
 
 
-def test_rows_that_are_repeated_are_told():
-    x = np.repeat(sheet()[:20], 15, axis=0)
+@pytest.mark.parametrize("shape", [(3,), (3, 1, 1)])
+def test_rows_and_images_that_are_repeated_are_told(shape):
+    x = np.repeat(sheet()[:20], 15, axis=0).reshape(-1, *shape)
+    flow = mf.models.m_flow(jr.key(0), (3,), 2, chart_layers=2, latent_layers=1, **SMALL)
     with pytest.warns(OddData, match=r"Only 6\.7% of the rows are different"):
-        ambient(Data(x))
+        examined(flow, Data(x), None)
 
 
 def test_heavy_tails_are_learned_when_asked_for():

@@ -32,12 +32,6 @@ def examined(flow: Flow, data: Data, held_out: Data | None) -> tuple[Data, Data 
     """
     if flow.conditions is None and data.condition is not None:
         _check_of_order_one(data)
-    placement = placement_of(flow.chart)
-    rows = data.sample(len(data), 0) if data.mapped else data
-    if placement is None or rows.x.ndim != 2:
-        return data, held_out
-    centre, scale, dominated = moments(rows.x)
-    _check_resolved(rows, centre, scale)
     if (distinct := data.distinct()) < REPEATED:
         warnings.warn(
             f"Only {distinct:.1%} of the rows are different. A density may learn them by heart: "
@@ -45,6 +39,12 @@ def examined(flow: Flow, data: Data, held_out: Data | None) -> tuple[Data, Data 
             OddData,
             stacklevel=3,
         )
+    placement = placement_of(flow.chart)
+    rows = data.sample(len(data), 0) if data.mapped else data
+    if placement is None or rows.x.ndim != 2:
+        return data, held_out
+    centre, scale, dominated = moments(rows.x)
+    _check_resolved(rows, centre, scale)
     reach = np.where(scale > 0, FAR * scale, np.inf)
     if held_out is not None:  # such a row may be there alone; many of them are another set of data
         far = (np.abs(held_out.x[:] - centre) > reach).sum(axis=0)
