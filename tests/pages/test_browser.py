@@ -149,7 +149,7 @@ def test_turning_one_view_turns_the_other_and_the_menu_keeps_it(pages):
     )
     turned = page.evaluate(eyes)
 
-    colour = f"Array.from({plot}._fullData.at(-1).surfacecolor[20])"
+    colour = f"Array.from({plot}._fullData.at(-1).intensity)"
     before = page.evaluate(colour)
     page.select_option("#menu-0", "theta = 1")
     page.wait_for_function(

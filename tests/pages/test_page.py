@@ -11,6 +11,7 @@ import pytest
 from mflows import pages
 from mflows.pages.figures import density_range, thin
 from mflows.pages.learning import learning_figures
+from mflows.pages.manifold import manifold_figure
 
 
 def specs(page: str) -> list[list[dict]]:
@@ -100,7 +101,7 @@ def test_model_and_truth_share_one_colour_scale(all_contents):
     scales = {(v["layout"]["coloraxis"]["cmin"], v["layout"]["coloraxis"]["cmax"]) for v in figure}
     assert len(figure) == 3
     assert len(scales) == 1
-    surfaces = [t for t in figure[0]["data"] if t["type"] == "surface"]
+    surfaces = [t for t in figure[0]["data"] if t["type"] == "mesh3d"]
     assert [t["coloraxis"] for t in surfaces] == ["coloraxis"] * 2
     ranges = [
         [figure[0]["layout"][s][f"{a}axis"]["range"] for a in "xyz"] for s in ("scene", "scene2")
@@ -178,6 +179,11 @@ def test_surface_with_gaps_is_drawn(all_contents):
     bad = dataclasses.replace(view, model=dataclasses.replace(view.model, log_prob=log_prob))
     page = pages.html(pages.Content(title="t", views=[bad]))
     assert "1 of 1,600 vertices of the learned manifold" in page
+    drawn = bad.model.x[np.isfinite(log_prob)]
+    (trace,) = manifold_figure([bad], None, ["x", "y", "z"]).variants[0].plot.data[:1]
+    corners = np.stack([trace.i, trace.j, trace.k], -1)
+    assert len(corners) == 2 * (39**2 - 1)
+    assert len(np.unique(corners)) == len(drawn)
 
 
 def test_images_are_shown_in_place_of_columns(all_contents):

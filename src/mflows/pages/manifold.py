@@ -114,20 +114,23 @@ def _variant(view: View, points: np.ndarray, frame: dict[str, Any], colours: Ran
 def _trace(manifold: Manifold, name: str) -> Any:
     known = np.isfinite(manifold.log_prob)  # what is not finite is a gap
     x = [single(np.where(known, c, np.nan)) for c in np.moveaxis(manifold.x, -1, 0)]
-    place = dict(zip("xyz", x, strict=False))
     colour = single(manifold.log_prob)
     shared = {"name": name, "showlegend": False}
     if manifold.kind == "surface":
-        return go.Surface(
-            **place,
+        known &= np.isfinite(manifold.x).all(axis=-1)
+        # Not go.Surface: of points that are spaced unevenly it makes up to millions of vertices.
+        return go.Mesh3d(
+            **dict(zip("xyz", map(np.ravel, x), strict=True)),
+            **dict(zip("ijk", _triangles(known).T, strict=True)),
             **shared,
-            surfacecolor=colour,
+            intensity=colour.ravel(),
             coloraxis="coloraxis",
-            lighting={"ambient": 0.72, "diffuse": 0.5, "specular": 0.06, "roughness": 0.9},
-            contours={k: {"highlight": False} for k in "xyz"},
-            hovertemplate="%{x:.3g}, %{y:.3g}, %{z:.3g}<br>log density %{surfacecolor:.3g}"
+            lighting={"ambient": 0.72, "diffuse": 0.5, "specular": 0.06, "roughness": 0.9}
+            | {"vertexnormalsepsilon": 0, "facenormalsepsilon": 0},
+            hovertemplate="%{x:.3g}, %{y:.3g}, %{z:.3g}<br>log density %{intensity:.3g}"
             f"<extra>{name}</extra>",
         )
+    place = dict(zip("xyz", x, strict=False))
     shared["hovertemplate"] = f"log density %{{marker.color:.3g}}<extra>{name}</extra>"
     marker = {"color": colour, "coloraxis": "coloraxis"}
     if len(x) == 2:
@@ -139,6 +142,14 @@ def _trace(manifold: Manifold, name: str) -> Any:
     return go.Scatter3d(
         mode="lines+markers", line=line, marker={**marker, "size": 2.5}, **place, **shared
     )
+
+
+def _triangles(known: np.ndarray) -> np.ndarray:
+    """Two triangles for each cell of a grid of vertices whose four corners are known, (T, 3)."""
+    corner = np.arange(known.size, dtype=np.int32).reshape(known.shape)
+    a, b, c, d = corner[:-1, :-1], corner[1:, :-1], corner[:-1, 1:], corner[1:, 1:]
+    whole = known[:-1, :-1] & known[1:, :-1] & known[:-1, 1:] & known[1:, 1:]
+    return np.concatenate([np.stack(three, -1)[whole] for three in ((a, b, c), (b, d, c))])
 
 
 def _dots(points: np.ndarray) -> Any:
