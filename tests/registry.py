@@ -165,6 +165,11 @@ def stack(dim: int, cond_dim: int | None = None, linear: bool = False) -> Abstra
     return disturbed(spline_stack(key(5), dim, cond_dim=cond_dim, **settings))
 
 
+def affine_couplings(dim: int) -> Chain:
+    """The layers that compile soonest, and bend all coordinates."""
+    return Chain(2 * [coupling(Affine(), dim), turned(dim)])
+
+
 def scanned(cond_dim: int | None = None) -> Scan:
     """FlowJAX's own coupling layers with non-involutive permutations, scanned."""
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flowjax.bijections import Affine, Chain, TriangularAffine
 from flowjax.distributions import Normal, StandardNormal, Transformed
-from tests.registry import SMALL, furnished, key, placement, stack
+from tests.registry import SMALL, affine_couplings, furnished, key, placement
 
 import mflows as mf
 from mflows.charts import BijectionChart, Pad, Placement
@@ -27,7 +27,7 @@ from mflows.volume import ConjugateGradient, Exact
 @pytest.fixture(scope="module")
 def flow() -> mf.Flow:
     """A surface in five dimensions, in scaled units."""
-    chart = Pad(2, 5).then(stack(5)).then(placement(5))
+    chart = Pad(2, 5).then(affine_couplings(5)).then(placement(5))
     return mf.Flow(chart, StandardNormal((2,)))
 
 

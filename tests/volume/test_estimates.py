@@ -9,7 +9,7 @@ import pytest
 from flowjax.distributions import StandardNormal
 from paramax import unwrap
 from scipy.stats import t as student
-from tests.registry import CHARTS, FREE_CHARTS, disturbed, key, placement, stack
+from tests.registry import CHARTS, FREE_CHARTS, affine_couplings, disturbed, key, placement
 from tests.volume.test_volume import stretched
 
 import mflows as mf
@@ -29,8 +29,8 @@ N, DIM = 4, 7
 
 @pytest.fixture(scope="module")
 def chart():
-    """Spline couplings behind a padding, far from the identity."""
-    return unwrap(Pad(N, DIM).then(stack(DIM)).then(placement(DIM)))
+    """Couplings behind a padding, far from the identity."""
+    return unwrap(Pad(N, DIM).then(affine_couplings(DIM)).then(placement(DIM)))
 
 
 @pytest.fixture(scope="module")
