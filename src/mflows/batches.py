@@ -23,6 +23,8 @@ from mflows.keys import checked
 
 POINTS_AT_ONCE = 2048
 """Points evaluated at once: bounds memory, large enough to use the whole machine."""
+FEWEST = 32
+"""Blocks have at least one in so many of them: few points cost little, and another program much."""
 BLOCKS_AT_ONCE = 64
 """Blocks cut and joined at once: programs of very many take long to compile."""
 _NUMBERS_AT_ONCE = 1 << 25
@@ -99,8 +101,8 @@ def _mapped(method: Callable, flow, arguments: tuple[Array, *tuple[Array | None,
     points = arguments[0]
     if isinstance(points, Tracer):  # the caller compiles
         return jax.lax.map(_of_point(method, flow), arguments, batch_size=_at_once(flow))
-    count = len(points)
-    size = min(_at_once(flow), 1 << max(count - 1, 0).bit_length())
+    count, most = len(points), _at_once(flow)
+    size = min(most, max(1 << max(count - 1, 0).bit_length(), most // FEWEST))
     together = size * BLOCKS_AT_ONCE
     if count <= together:
         return _in_blocks(method, flow, arguments, size)
