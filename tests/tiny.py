@@ -8,6 +8,8 @@ from mflows.data import save_array
 from mflows.runs import Config
 
 SETTINGS = {"chart_layers": 1, "latent_layers": 1, "bins": 3, "width": 4}
+AMBIENT = ("--model", "af", "--set", "layers=1,bins=3,width=4")
+"""Options of a system with one phase, which compiles soonest."""
 ROWS, EPOCHS = 60, 40
 
 

@@ -15,8 +15,7 @@ from tests import tiny
 from mflows.training.checkpoint import checkpoint_path
 
 PATIENCE = 240
-OPTIONS = ("--model", "af", "--set", "layers=1,bins=3,width=4", "--precision", "float64")
-OPTIONS += ("--epochs", "60")  # one phase compiles sooner; time enough to be killed
+OPTIONS = (*tiny.AMBIENT, "--precision", "float64", "--epochs", "60")  # time enough to be killed
 
 
 def start(*arguments: object, variables: dict[str, str] | None = None) -> subprocess.Popen:

@@ -76,7 +76,8 @@ def mflows(*arguments: object) -> subprocess.CompletedProcess:
 
 def test_a_run_keeps_the_precision_it_was_asked_for(table, tmp_path):
     out, scores = tmp_path / "run", tmp_path / "scores.npz"
-    done = mflows("fit", table, *tiny.options("--precision", "float64", "--out", str(out)))
+    options = (*tiny.AMBIENT, "--epochs", "2", "--precision", "float64")
+    done = mflows("fit", table, *options, "--out", str(out))
     assert done.returncode == 0, done.stderr
     assert json.loads((out / "config.json").read_text())["precision"] == "float64"
     tensors = safetensors.numpy.load_file(out / "flow.safetensors")
