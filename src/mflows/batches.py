@@ -23,8 +23,8 @@ from mflows.keys import checked
 
 POINTS_AT_ONCE = 2048
 """Points evaluated at once: bounds memory, large enough to use the whole machine."""
-FEWEST = 32
-"""Blocks have at least one in so many of them: few points cost little, and another program much."""
+LARGEST_TO_SMALLEST = 32
+"""A block has at least the largest size over this: few points cost less than another program."""
 BLOCKS_AT_ONCE = 64
 """Blocks cut and joined at once: programs of very many take long to compile."""
 _NUMBERS_AT_ONCE = 1 << 25
@@ -102,7 +102,7 @@ def _mapped(method: Callable, flow, arguments: tuple[Array, *tuple[Array | None,
     if isinstance(points, Tracer):  # the caller compiles
         return jax.lax.map(_of_point(method, flow), arguments, batch_size=_at_once(flow))
     count, most = len(points), _at_once(flow)
-    size = min(most, max(1 << max(count - 1, 0).bit_length(), most // FEWEST))
+    size = min(most, max(1 << max(count - 1, 0).bit_length(), most // LARGEST_TO_SMALLEST))
     together = size * BLOCKS_AT_ONCE
     if count <= together:
         return _in_blocks(method, flow, arguments, size)

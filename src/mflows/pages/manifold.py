@@ -112,25 +112,25 @@ def _variant(view: View, points: np.ndarray, frame: dict[str, Any], colours: Ran
 
 
 def _trace(manifold: Manifold, name: str) -> Any:
-    known = np.isfinite(manifold.log_prob)  # what is not finite is a gap
-    x = [single(np.where(known, c, np.nan)) for c in np.moveaxis(manifold.x, -1, 0)]
-    colour = single(manifold.log_prob)
+    # What is not finite is a gap.
+    known = np.isfinite(manifold.log_prob) & np.isfinite(manifold.x).all(axis=-1)
+    x = single(np.where(known[..., None], manifold.x, np.nan)).reshape(-1, manifold.x.shape[-1]).T
+    place = dict(zip("xyz", x, strict=False))
+    colour = single(manifold.log_prob).ravel()
     shared = {"name": name, "showlegend": False}
     if manifold.kind == "surface":
-        known &= np.isfinite(manifold.x).all(axis=-1)
         # Not go.Surface: of points that are spaced unevenly it makes up to millions of vertices.
         return go.Mesh3d(
-            **dict(zip("xyz", map(np.ravel, x), strict=True)),
+            **place,
             **dict(zip("ijk", _triangles(known).T, strict=True)),
             **shared,
-            intensity=colour.ravel(),
+            intensity=colour,
             coloraxis="coloraxis",
             lighting={"ambient": 0.72, "diffuse": 0.5, "specular": 0.06, "roughness": 0.9}
             | {"vertexnormalsepsilon": 0, "facenormalsepsilon": 0},
             hovertemplate="%{x:.3g}, %{y:.3g}, %{z:.3g}<br>log density %{intensity:.3g}"
             f"<extra>{name}</extra>",
         )
-    place = dict(zip("xyz", x, strict=False))
     shared["hovertemplate"] = f"log density %{{marker.color:.3g}}<extra>{name}</extra>"
     marker = {"color": colour, "coloraxis": "coloraxis"}
     if len(x) == 2:

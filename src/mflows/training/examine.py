@@ -32,15 +32,14 @@ def examined(flow: Flow, data: Data, held_out: Data | None) -> tuple[Data, Data 
     """
     if flow.conditions is None and data.condition is not None:
         _check_of_order_one(data)
-    placement, distinct = placement_of(flow.chart), data.distinct()
-    without_data = placement is None and distinct * len(data) < 2  # an objective that needs none
-    if distinct < REPEATED and not without_data:
+    if (distinct := data.distinct()) < REPEATED:
         warnings.warn(
             f"Only {distinct:.1%} of the rows are different. A density may learn them by heart: "
             "its log_prob at these points then means little. Give more different rows.",
             OddData,
             stacklevel=3,
         )
+    placement = placement_of(flow.chart)
     rows = data.sample(len(data), 0) if data.mapped else data
     if placement is None or rows.x.ndim != 2:
         return data, held_out
