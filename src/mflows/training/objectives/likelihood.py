@@ -51,7 +51,8 @@ class ReverseKL:
     mean of log q(x) - log p(x),   x ~ q the flow
 
     For targets that can be evaluated and not sampled. The flow draws its own points: of the data
-    only their number and conditions count. Modes that the flow has not found it does not miss.
+    only their number and conditions count, but ``fit`` warns of rows that are all alike. Modes that
+    the flow has not found it does not miss.
 
     Args:
         log_target: Logarithm of the target's density, up to a constant, of one point; with respect
