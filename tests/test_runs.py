@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -41,15 +42,27 @@ def content(folder: Path) -> dict[str, bytes]:
     return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
-def test_charts_bend_in_the_directions_that_few_points_span(tmp_path):
+@pytest.mark.parametrize("model", ["m-flow", "pie"])
+def test_charts_bend_in_the_directions_that_few_points_span(model):
     wide = Data(np.random.default_rng(0).normal(size=(9, 20)))
-    config = Config("wide.npy", latent_dim=2, settings=tiny.SETTINGS)
+    config = Config("wide.npy", latent_dim=2, model=model, settings=tiny.SETTINGS)
     flow = config.resolved(8).setup(wide).flow
     assert json.loads(flow.built[1])["rank"] == 8
     asked = replace(config, settings={**tiny.SETTINGS, "rank": 5}).resolved(8).setup(wide).flow
     assert json.loads(asked.built[1])["rank"] == 5
     tall = config.resolved(8).setup(Data(np.random.default_rng(0).normal(size=(90, 20)))).flow
     assert json.loads(tall.built[1])["rank"] is None
+
+
+def test_the_training_of_a_large_flow_is_bounded_and_says_so():
+    wide = Data(np.random.default_rng(0).normal(size=(300, 5000)))
+    config = Config("wide.npy", model="af")
+    with pytest.warns(UserWarning, match=r"48,923,840 parameters.*at most 204 epochs, not 2000"):
+        assert config.resolved(270, wide).epochs == 204
+    assert replace(config, epochs=500).resolved(270, wide).epochs == 500
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert config.resolved(270, Data(wide.x[:, :3])).epochs == 2000
 
 
 def test_a_run_of_an_earlier_version_has_no_shape(trained):

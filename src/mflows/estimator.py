@@ -153,7 +153,7 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
             seed=seed,
         )
         kept = len(data) - round(self.validation_fraction * len(data))
-        flow, phases, key = asked.resolved(kept).setup(data)
+        flow, phases, key = asked.resolved(kept, data).setup(data)
         if not learned and self.n_components not in (None, flow.latent_dim):
             raise ValueError(
                 f"Expected n_components=None for model={self.model!r}, which learns no manifold "

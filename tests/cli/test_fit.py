@@ -6,6 +6,7 @@ import numpy as np
 from tests import tiny
 
 from mflows import runs, simulators
+from mflows.cli.fit import _now_and_then
 from mflows.systems import SYSTEMS
 from mflows.training import TrainingDiverged
 
@@ -107,3 +108,11 @@ def test_a_defect_of_ours_keeps_its_traceback(command, table, tmp_path, monkeypa
     monkeypatch.setattr(runs, "train", broken)
     result = command("fit", table, "--out", tmp_path / "run", *tiny.options())
     assert isinstance(result.exception, TypeError)
+
+
+def test_where_no_progress_is_shown_a_line_says_so_now_and_then(capsys):
+    row = {"phase": "density", "epoch": 3, "train": -1.0, "validation": -0.5}
+    _now_and_then(pause=3600.0)(row)
+    assert capsys.readouterr().err == ""
+    _now_and_then(pause=0.0)(row)
+    assert capsys.readouterr().err == "density: epoch 3, train -1, validation -0.5\n"

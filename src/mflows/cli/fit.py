@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -106,12 +107,27 @@ def fit(
                 resume=resume,
                 progress=sys.stderr.isatty(),
                 devices=jax.devices() if distributed else None,
+                each_epoch=None if sys.stderr.isatty() else _now_and_then(),
             )
     except KeyboardInterrupt as error:
         typer.echo(f"Stopped. Go on to the same numbers with: {again}", err=True)
         raise typer.Exit(getattr(error, "status", 130)) from None
     if jax.process_index() == 0:
         _say(run)
+
+
+def _now_and_then(pause: float = 60.0) -> Callable[[dict], None]:
+    """Say how the training goes where no progress is shown, after every minute or later."""
+    last = time.monotonic()
+
+    def say(row: dict) -> None:
+        nonlocal last
+        if time.monotonic() - last >= pause:
+            last = time.monotonic()
+            losses = f"train {row['train']:.4g}, validation {row['validation']:.4g}"
+            typer.echo(f"{row['phase']}: epoch {row['epoch']}, {losses}", err=True)
+
+    return say
 
 
 def _again(context: typer.Context, out: Path, distributed: bool) -> list[str]:

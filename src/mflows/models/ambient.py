@@ -54,6 +54,7 @@ def pie(
     interval: float = 6.0,
     width: int = 64,
     blocks: int = 1,
+    rank: int | None = None,
     tails: bool = False,
 ) -> Flow:
     r"""A pseudo-invertible encoder (PIE; Beitler et al. 2021): an ambient flow with a thin axis.
@@ -68,12 +69,15 @@ def pie(
     is the standard deviation eps, in units of the scaled data.
     """
     shape, dim = point(shape)
-    splines: Any = dict(linear=linear, bins=bins, interval=interval, width=width, blocks=blocks)
+    splines: Any = dict(
+        linear=linear, bins=bins, interval=interval, width=width, blocks=blocks, rank=rank
+    )
     layers = chart_layers, latent_layers
     bijection, along = spline_parts(
         jr.split(key), shape, latent_dim, cond_shape, conditional_chart, layers, **splines
     )
-    chart = BijectionChart(bijection).then(Placement.identity(shape, latent_dim, tails=tails))
+    placement = Placement.identity(shape, rank or latent_dim, tails=tails)
+    chart = BijectionChart(bijection).then(placement)
     latent = Thickened(along, dim, noise=noise)
     return Flow(chart, latent, conditions=conditions(cond_shape))
 

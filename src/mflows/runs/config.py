@@ -10,10 +10,12 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from mflows import systems
 from mflows.data import STREAM_FORMATS, Data, check_latent_dim
@@ -157,13 +159,29 @@ class Config:
         """The config as plain values, equal after a round trip through JSON."""
         return json.loads(json.dumps(asdict(self)))
 
-    def resolved(self, points: int) -> "Config":
-        """The config with every default filled in, given the number of training points."""
+    def resolved(self, points: int, data: Data | None = None) -> "Config":
+        """The config with every default filled in, given the number of training points.
+
+        With ``data``, the training of a large flow is not made longer than ``MOST_WORK``, and a
+        warning says so.
+        """
         recipe = self._recipe
         given = inspect.signature(systems.recipe(recipe)).parameters
         own = given["batch_size"].default
         size = self.batch_size or own
         epochs = self.epochs or recipes.epochs_for(points, size)
+        if self.epochs is None and data is not None:
+            flow = eqx.filter_eval_shape(self._built, data)
+            parameters = sum(getattr(leaf, "size", 0) for leaf in jax.tree.leaves(flow))
+            longest = epochs
+            epochs = recipes.epochs_for(points, size, parameters)
+            if epochs < longest:
+                warnings.warn(
+                    f"The flow has {parameters:,} parameters, and a step takes a while: it trains "
+                    f"for at most {epochs} epochs, not {longest}. Ask for more (--epochs on the "
+                    "command line) if the loss has not settled by then.",
+                    stacklevel=2,
+                )
         now = jnp.zeros(()).dtype.name
         if self.precision not in (None, now):
             raise ValueError(
@@ -189,6 +207,32 @@ class Config:
         Raises:
             ValueError: If a setting does not fit the data.
         """
+        system, flow = self.system, self._built(data)
+        if system.manifold == "learned" and self.recipe == "maximum-likelihood":
+            warnings.warn(
+                "Maximum likelihood does not determine a learned manifold: it may leave the data "
+                "while the likelihood rises. Read the reconstruction error, or take another "
+                "recipe.",
+                stacklevel=2,
+            )
+        if not system.takes_latent_dim and self.latent_dim not in (None, flow.latent_dim):
+            where = "all of space" if system.manifold == "none" else "a manifold it knows"
+            raise ValueError(
+                f"Expected no latent dimension for the model {self.model!r}, whose density is on "
+                f"{where}; got {self.latent_dim}. Did you mean --model m-flow?"
+            )
+        phases = self.phases()
+        objectives = [phase.objective for group in phases for phase in phases_of(group)]
+        needed = any(getattr(each, "needs_joint_score", False) for each in objectives)
+        if needed and not data.scored:
+            raise ValueError(
+                "Expected an array joint_score, of the shape of the condition, in the data for the "
+                f"recipe {self.recipe!r}; got none. Without it, take 'manifold-then-density'."
+            )
+        return Setup(flow, phases, self._keys[1])
+
+    def _built(self, data: Data) -> Flow:
+        """The untrained flow."""
         system = self.system
         arguments = {"shape": data.shape, "cond_shape": data.cond_shape, **self.settings}
         if system.takes_latent_dim:
@@ -207,30 +251,12 @@ class Config:
                     f"Expected the setting {name!r} of the model {self.model!r} (--set {name}=... "
                     "on the command line); got none."
                 )
-        if system.manifold == "learned" and self.recipe == "maximum-likelihood":
-            warnings.warn(
-                "Maximum likelihood does not determine a learned manifold: it may leave the data "
-                "while the likelihood rises. Read the reconstruction error, or take another "
-                "recipe.",
-                stacklevel=2,
-            )
-        model_key, key = jr.split(jr.key(self.seed))
-        flow = system.build(model_key, **arguments)
-        if not system.takes_latent_dim and self.latent_dim not in (None, flow.latent_dim):
-            where = "all of space" if system.manifold == "none" else "a manifold it knows"
-            raise ValueError(
-                f"Expected no latent dimension for the model {self.model!r}, whose density is on "
-                f"{where}; got {self.latent_dim}. Did you mean --model m-flow?"
-            )
-        phases = self.phases()
-        objectives = [phase.objective for group in phases for phase in phases_of(group)]
-        needed = any(getattr(each, "needs_joint_score", False) for each in objectives)
-        if needed and not data.scored:
-            raise ValueError(
-                "Expected an array joint_score, of the shape of the condition, in the data for the "
-                f"recipe {self.recipe!r}; got none. Without it, take 'manifold-then-density'."
-            )
-        return Setup(flow, phases, key)
+        return system.build(self._keys[0], **arguments)
+
+    @property
+    def _keys(self) -> PRNGKeyArray:
+        """Of the weights, and of training."""
+        return jr.split(jr.key(self.seed))
 
     def phases(self) -> list[Group]:
         """The phases of a resolved config, without building anything.

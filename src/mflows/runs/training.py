@@ -97,7 +97,7 @@ def _train(
     data, source = read(config)
     config = replace(config, data=str(Path(config.data).resolve()))
     parts = data.split(config.validation_fraction, seed=config.seed)
-    config = config.resolved(len(parts.kept))
+    config = config.resolved(len(parts.kept), data)
     flow, phases, key = config.setup(data)
     provenance = describe(config.seed)
     if resume and (folder / "config.json").is_file():

@@ -73,7 +73,7 @@ def place_chart(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
     if old is None:
         return flow
     placement = _standardisation(old, np.asarray(batch.x))
-    n = old.plane_dim if flow.is_ambient else flow.latent_dim
+    n = getattr(flow.latent, "latent_dim", 0) if flow.is_ambient else flow.latent_dim
     if old.plane_dim and n < batch.x[0].size:
         z = _standardised(placement, batch.x)
         placement = _turned(placement, choose_plane(key, z, n).frame, z)

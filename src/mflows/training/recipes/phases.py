@@ -20,6 +20,8 @@ from mflows.training.starts import flat_or_rolled, place_chart, place_latent, un
 
 EPOCHS, MOST_EPOCHS = 25, 1000
 LEAST_STEPS, MOST_STEPS = 5000, 200_000
+MOST_WORK = 20_000_000_000
+"""Steps times parameters of a training whose length is not asked for: 20 minutes on two cores."""
 TOLERANCE = 0.005
 """Improvement, in nats, that is worth going on for where no number of epochs is asked for."""
 SQUARES = 0.01
@@ -147,18 +149,21 @@ def likelihood_phase(
     )
 
 
-def epochs_for(points: int, batch_size: int = 100) -> int:
+def epochs_for(points: int, batch_size: int = 100, parameters: int = 0) -> int:
     """Epochs that are enough for a recipe when none are asked for.
 
     The published 25 epochs for each of two phases; small data get more, for about 5,000 steps per
-    phase, but at most 1,000 epochs; large data fewer, for at most 200,000 steps per phase.
+    phase, but at most 1,000 epochs; large data fewer, for at most 200,000 steps per phase; large
+    flows fewer, for at most 2e10 steps times parameters.
 
     Args:
         points: Number of training points.
         batch_size: Points per step.
+        parameters: Number of parameters of the flow, if it may be large.
     """
     steps = max(points // batch_size, 1)
-    fewest, most = min(-(-LEAST_STEPS // steps), MOST_EPOCHS), max(MOST_STEPS // steps, 1)
+    most_steps = min(MOST_STEPS, MOST_WORK // (2 * max(parameters, 1)))
+    fewest, most = min(-(-LEAST_STEPS // steps), MOST_EPOCHS), max(most_steps // steps, 1)
     return 2 * min(max(EPOCHS, fewest), most)
 
 
