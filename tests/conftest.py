@@ -86,6 +86,7 @@ SLOW = {
     "test_rolled.py",
     "test_runs.py",
     "test_saved_runs.py",
+    "test_sbi.py",
     "test_spheres.py",
     "test_splines.py",
     "test_starts.py",

@@ -67,10 +67,7 @@ class Conditions(eqx.Module):
 
     def widened(self, seen: "Conditions") -> "Conditions":
         """The same placement, with the range of other conditions as well."""
-        centre, scale = seen.placement.centre, numbers(seen.placement.scale)
-        lowest, highest = (
-            self.own(centre + scale * numbers(bound)) for bound in (seen.lowest, seen.highest)
-        )
+        lowest, highest = (self.own(bound) for bound in seen.range)
         return Conditions(
             self.placement,
             np.minimum(lowest, numbers(self.lowest)),
@@ -81,6 +78,13 @@ class Conditions(eqx.Module):
     def known(self) -> bool:
         """Whether they have been placed on data."""
         return bool(np.isfinite(numbers(self.lowest)).all())
+
+    @property
+    def range(self) -> tuple[np.ndarray, np.ndarray]:
+        """The least and the largest theta of training."""
+        centre, scale = self.placement.centre, numbers(self.placement.scale)
+        lowest, highest = (centre + scale * numbers(end) for end in (self.lowest, self.highest))
+        return lowest, highest
 
     def own(self, theta: ArrayLike) -> Any:
         """Conditions (..., C) as theta': in double precision, unless the caller compiles."""
@@ -101,10 +105,7 @@ class Conditions(eqx.Module):
         if not outside.any():
             return
         centre, scale = self.placement.centre, numbers(self.placement.scale)
-        seen, given = (
-            [centre + scale * bound for bound in bounds]
-            for bounds in ((lowest, highest), (least, most))
-        )
+        seen, given = self.range, [centre + scale * bound for bound in (least, most)]
         parts = [
             f"theta[{', '.join(map(str, i))}] from {given[0][tuple(i)]:.6g} to "
             f"{given[1][tuple(i)]:.6g}, where training had {seen[0][tuple(i)]:.6g} to "

@@ -17,7 +17,7 @@ import numpy as np
 from flowjax.distributions import AbstractDistribution
 from jax.core import Tracer
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
-from paramax import unwrap
+from paramax import NonTrainable, unwrap
 
 from mflows.batches import batch_shape, over_keys, over_points
 from mflows.charts import BijectionChart, Chart, Placement, Unavailable, condition_for
@@ -38,6 +38,9 @@ RESOLVED = 1e-4
 """What single precision must resolve of a standard deviation for points to be JAX arrays."""
 FARTHEST = 1e15
 """Points farther from the training data, in standard deviations, are refused."""
+
+QUANTILES = 101
+"""Quantiles of distances that a flow keeps."""
 
 
 class LogProbAndDistance(NamedTuple):
@@ -93,12 +96,16 @@ class Flow(AbstractDistribution):
         conditions: How conditions are centred and scaled before chart and latent density see them,
             which ``fit`` chooses from data; ``None`` leaves them as they are, as for a chart that
             knows what theta means.
+        distances: Quantiles of the ``distance`` of points that training has not seen, from the
+            least to the largest, which ``fit`` measures for flows with a condition; ``None`` or
+            infinite where they are not known. Inference compares observed points with them.
     """
 
     chart: Chart
     latent: AbstractDistribution
     volume: Volume
     conditions: Conditions | None
+    distances: Any  # a NonTrainable array of shape (Q,); the array itself in methods
     built: tuple[str, str] | None = eqx.field(static=True)
     """Name and JSON arguments of the ``mflows.models`` function that built the flow, for saving."""
 
@@ -109,6 +116,7 @@ class Flow(AbstractDistribution):
         volume: Volume | None = None,
         *,
         conditions: Conditions | None = None,
+        distances: Float[ArrayLike, " Q"] | None = None,
         built: tuple[str, str] | None = None,
     ):
         if latent.shape != (chart.latent_dim,):
@@ -126,6 +134,8 @@ class Flow(AbstractDistribution):
         self.latent = latent
         self.volume = Auto() if volume is None else volume
         self.conditions = conditions
+        known = distances is not None
+        self.distances = NonTrainable(jnp.asarray(distances, dtype=float)) if known else None
         self.built = built
 
     @property
@@ -165,7 +175,8 @@ class Flow(AbstractDistribution):
 
         ``centred`` and ``own_condition`` lead there. What trains, and what is compiled, is this.
         """
-        flow = eqx.tree_at(lambda f: f.conditions, self, None, is_leaf=lambda leaf: leaf is None)
+        known = (lambda f: (f.conditions, f.distances)), self, (None, None)
+        flow = eqx.tree_at(*known, is_leaf=lambda leaf: leaf is None)
         placement = outermost(flow.chart)
         return flow if placement is None else flow.around(np.zeros(self.shape))
 
@@ -176,6 +187,11 @@ class Flow(AbstractDistribution):
             return self
         moved = placement.moved(mean)
         return eqx.tree_at(lambda f: outermost(f.chart), self, moved)
+
+    def with_distances(self, distances: Float[ArrayLike, " Q"]) -> "Flow":
+        """The same flow, with quantiles of the distances of points that training has not seen."""
+        known = NonTrainable(jnp.asarray(distances, dtype=float))
+        return eqx.tree_at(lambda f: f.distances, self, known, is_leaf=lambda leaf: leaf is None)
 
     def centred(self, x: ArrayLike) -> Array:
         """Points less the mean of the data, in JAX's precision, shape (..., *shape).

@@ -209,17 +209,14 @@ def fill(skeleton: PyTree, values: dict[str, np.ndarray], source: str | Path) ->
 
 def _of_today(wanted: dict[str, Any], values: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The arrays of a flow of mflows 0.1, and those that today's has besides."""
-    new = [name for name in wanted if ".remainder." in name or name.startswith(".conditions")]
-    if not values.keys().isdisjoint(new):
-        return values
-    start = {"scale": 1.0, "lowest": -np.inf, "highest": np.inf}
-    filled = {
-        name: np.full(
-            wanted[name].shape,
-            next((value for part, value in start.items() if f".{part}." in name), 0.0),
-        )
-        for name in new
-    }
+    start = {"scale": 1.0, "lowest": -np.inf, "highest": np.inf, "distances": np.inf}
+    filled = {}
+    for part in (".conditions", ".remainder.", ".distances"):
+        new = [name for name in wanted if part in name]
+        if values.keys().isdisjoint(new):
+            for name in new:
+                value = next((start[each] for each in start if f".{each}." in name), 0.0)
+                filled[name] = np.full(wanted[name].shape, value)
     return {**filled, **values}
 
 

@@ -71,5 +71,5 @@ def test_errors_say_what_to_do(tripled):
         def log_prob(self, x, theta):
             return theta * jnp.ones((len(x), 1))
 
-    with pytest.raises(ValueError, match=r"log_prob\(x, theta\) of shape \(4,\).*got \(4, 2\)"):
+    with pytest.raises(ValueError, match=r"log_prob\(x, theta\) of shape \(32,\).*got \(32, 2\)"):
         log_likelihood(OfEachParameter(), X)(jnp.zeros(2))

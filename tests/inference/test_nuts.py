@@ -38,6 +38,20 @@ def test_the_sampler_says_how_it_went(found):
     assert found.summary()["name"].to_list() == ["theta0", "theta1"]
 
 
+def test_the_summary_is_shown_whole(found):
+    shown = str(found.summary(("left", "right")))
+    for name in ("name", "mean", "sd", "5%", "median", "95%", "r_hat", "ess_bulk", "ess_tail"):
+        assert name in shown
+    with pytest.raises(ValueError, match="Expected names of 2 parameters; got"):
+        found.summary(("left",))
+
+
+def test_arviz_has_the_chains(found):
+    tree = found.to_arviz(("left", "right"))
+    np.testing.assert_array_equal(tree["posterior"]["right"], found.samples[..., 1])
+    np.testing.assert_array_equal(tree["sample_stats"]["lp"], found.log_prob)
+
+
 def test_a_likelihood_that_is_nowhere_finite_is_an_error():
     class Nowhere:
         def log_prob(self, x, theta):

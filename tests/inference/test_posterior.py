@@ -1,3 +1,5 @@
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -27,3 +29,12 @@ def test_nothing_is_possible_outside_the_prior():
 def test_errors_say_what_to_do():
     with pytest.raises(ValueError, match=r"unconditional prior of shape \(k,\); got shape \(\)"):
         log_posterior(LINEAR, OBSERVED, Normal(0.0))
+
+
+def test_another_number_of_points_needs_no_other_program():
+    """Arrays of the same shapes, and the points that fill them up do not count."""
+    few, many = (log_posterior(LINEAR, OBSERVED[:m], PRIOR) for m in (1, 3))
+    assert eqx.tree_equal(*(jax.tree.map(np.shape, target) for target in (few, many)))
+    theta = jnp.array([0.3, -0.2])
+    each = LINEAR.log_prob(OBSERVED, theta)
+    assert many(theta) - few(theta) == pytest.approx(float(each[1:].sum()))

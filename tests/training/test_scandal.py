@@ -98,6 +98,7 @@ def test_fit_carries_the_joint_score():
     density = mf.recipes.scandal(60, batch_size=50, learning_rate=0.1)[-1]
     flow = mf.fit(jr.key(0), line(0.0), data, [density], progress=False).flow
     assert abs(float(flow.latent.bijection.bijections[0].module.slope) - 1.5) < 0.1
+    np.testing.assert_allclose(flow.distances.tree, np.zeros(101), atol=1e-12)  # on the line
 
 
 def test_without_joint_score():

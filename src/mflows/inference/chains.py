@@ -1,7 +1,8 @@
 """Chains of a sampler: where they start, and what they found."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import equinox as eqx
 import jax
@@ -10,7 +11,7 @@ import jax.random as jr
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
-from mflows.inference.diagnostics import Diagnostics, diagnose
+from mflows.inference.diagnostics import Diagnostics, diagnose, imported_arviz
 from mflows.inference.posterior import LogPosterior
 
 if TYPE_CHECKING:
@@ -51,16 +52,51 @@ class Posterior:
         """The samples of all chains, shape (chains * draws, k)."""
         return self.samples.reshape(-1, self.samples.shape[-1])
 
-    def summary(self, names: tuple[str, ...] = ()) -> "pl.DataFrame":
+    def summary(self, names: Sequence[str] = ()) -> "pl.DataFrame":
         """A table with one row for each parameter: location, spread, convergence."""
-        import polars as pl
-
         theta = self.pooled
-        names = names or tuple(f"theta{i}" for i in range(theta.shape[1]))
         low, median, high = np.quantile(theta, (0.05, 0.5, 0.95), axis=0)
         columns = {"mean": theta.mean(0), "sd": theta.std(0, ddof=1)}
         columns |= {"5%": low, "median": median, "95%": high}
-        return pl.DataFrame({"name": list(names), **columns, **self.diagnostics._asdict()})
+        return shown_whole({"name": self._named(names), **columns, **self.diagnostics._asdict()})
+
+    def to_arviz(self, names: Sequence[str] = ()) -> Any:
+        """The chains for ArviZ, a variable for each parameter.
+
+        An ``xarray.DataTree`` with ArviZ 1, an ``InferenceData`` with the versions before it: group
+        ``posterior`` has the samples, ``sample_stats`` the log posterior ``lp``.
+        """
+        arviz = imported_arviz()
+        names = self._named(names)
+        theta = np.asarray(self.samples, dtype=np.float64)
+        groups = {
+            "posterior": {name: theta[..., i] for i, name in enumerate(names)},
+            "sample_stats": {"lp": np.asarray(self.log_prob, dtype=np.float64)},
+        }
+        early = int(arviz.__version__.partition(".")[0]) < 1
+        return arviz.from_dict(**groups) if early else arviz.from_dict(groups)
+
+    def _named(self, names: Sequence[str]) -> list[str]:
+        """Names of the k parameters; ``ValueError`` for another number of them."""
+        size = self.samples.shape[-1]
+        names = list(names) or [f"theta{i}" for i in range(size)]
+        if len(names) != size:
+            raise ValueError(f"Expected names of {size} parameters; got {names}.")
+        return names
+
+
+def shown_whole(columns: dict) -> "pl.DataFrame":
+    """A table of which a terminal shows every column and row."""
+    import polars as pl
+
+    class Whole(pl.DataFrame):
+        def __str__(self) -> str:
+            with pl.Config(tbl_cols=-1, tbl_rows=-1, tbl_width_chars=160, float_precision=4):
+                return super().__str__()
+
+        __repr__ = __str__
+
+    return Whole(columns)
 
 
 def starting_points(

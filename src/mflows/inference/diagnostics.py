@@ -10,7 +10,7 @@ What Vehtari et al. (2021, arXiv 1903.08008) recommend to look at, by ArviZ:
 """
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -31,14 +31,20 @@ class Diagnostics(NamedTuple):
     ess_tail: Float[np.ndarray, " k"]
 
 
+def imported_arviz() -> Any:
+    """ArviZ, without the next major version that 0.23 announces."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        import arviz
+    return arviz
+
+
 def diagnose(samples: Float[np.ndarray, "chains draws k"], *, divergences: int = 0) -> Diagnostics:
     """Measure convergence, and warn (`SamplingWarning`) where it falls short.
 
     It does for an R-hat above 1.01, an effective sample size below 400, or any divergence.
     """
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # 0.23 announces the next major version
-        import arviz
+    arviz = imported_arviz()
     chains = arviz.convert_to_dataset({"theta": samples.astype(np.float64)})
     table = arviz.summary(chains, kind="diagnostics", round_to="none")
     found = Diagnostics(*(table[name].to_numpy() for name in Diagnostics._fields))

@@ -12,12 +12,12 @@ import jax
 import jax.random as jr
 from blackjax.adaptation.base import get_filter_adapt_info_fn
 from blackjax.mcmc.nuts import build_kernel
-from flowjax.distributions import AbstractDistribution
-from jaxtyping import ArrayLike, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from mflows.flow import Flow
 from mflows.inference.chains import Draws, Posterior, collected, starting_points
 from mflows.inference.posterior import LogPosterior, log_posterior
+from mflows.inference.priors import Prior
 from mflows.simulators import HasLogProb
 
 
@@ -25,11 +25,11 @@ def nuts(
     key: PRNGKeyArray,
     model: Flow | HasLogProb,
     x: ArrayLike,
-    prior: AbstractDistribution,
+    prior: Prior,
     *,
     chains: int = 4,
-    draws: int = 1250,
-    warmup: int = 500,
+    draws: int = 500,
+    warmup: int = 400,
     target_acceptance: float = 0.8,
 ) -> Posterior:
     """Sample the posterior of theta given observed points ``x``.
@@ -39,8 +39,9 @@ def nuts(
         model: A flow with a condition, or anything with ``log_prob(x, theta)``, such as a
             simulator that knows its likelihood. Must be differentiable in theta.
         x: Observed points, shape (m, *shape), independent given theta.
-        prior: FlowJAX distribution of shape (k,). Keep it within the range of theta on which a
-            flow was trained.
+        prior: Distribution of theta, shape (k,): of FlowJAX, SciPy, torch or sbi, or a list of
+            independent ones, see `as_prior`. Keep it within the range of theta on which a flow
+            was trained.
         chains: Number of chains; they run side by side.
         draws: Draws kept of each chain.
         warmup: Steps of adaptation before them.
@@ -51,6 +52,7 @@ def nuts(
 
     Raises:
         ValueError: For shapes that do not fit, or a log posterior that is not finite.
+        TypeError: For a prior that is none of these.
 
     Warns:
         SamplingWarning: If the chains have not converged; it says what to do.
@@ -64,25 +66,35 @@ def nuts(
 
 @eqx.filter_jit
 def _run(keys, starts, target: LogPosterior, warmup: int, draws: int, target_acceptance: float):
+    settings = warmup, draws, target_acceptance
+    return jax.vmap(lambda key, z: chain(key, z, target, *settings))(keys, starts)
+
+
+def chain(
+    key: PRNGKeyArray,
+    z: Float[Array, " k"],
+    target: LogPosterior,
+    warmup: int,
+    draws: int,
+    target_acceptance: float,
+) -> Draws:
+    """One chain from unconstrained coordinates, adapted first."""
+    log_density = jax.jit(lambda z: target.unconstrained(z))  # traced once for all that call it
     adapt: Callable = blackjax.window_adaptation(
         blackjax.nuts,
-        target.unconstrained,
+        log_density,
         is_mass_matrix_diagonal=False,
         target_acceptance_rate=target_acceptance,
         adaptation_info_fn=get_filter_adapt_info_fn(),
     ).run
     kernel: Callable = build_kernel()
+    warmup_key, key = jr.split(key)
+    (state, tuned), _ = adapt(warmup_key, z, warmup)
+    tuned = tuned["step_size"], tuned["inverse_mass_matrix"]
 
-    def chain(key, z):
-        warmup_key, key = jr.split(key)
-        (state, tuned), _ = adapt(warmup_key, z, warmup)
-        tuned = tuned["step_size"], tuned["inverse_mass_matrix"]
+    def step(state, key):
+        state, info = kernel(key, state, log_density, *tuned)
+        kept = state.position, state.logdensity, info.acceptance_rate, info.is_divergent
+        return state, Draws(*kept)
 
-        def step(state, key):
-            state, info = kernel(key, state, target.unconstrained, *tuned)
-            kept = state.position, state.logdensity, info.acceptance_rate, info.is_divergent
-            return state, Draws(*kept)
-
-        return jax.lax.scan(step, state, jr.split(key, draws))[1]
-
-    return jax.vmap(chain)(keys, starts)
+    return jax.lax.scan(step, state, jr.split(key, draws))[1]

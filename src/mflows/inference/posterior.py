@@ -11,7 +11,9 @@ from jaxtyping import Array, ArrayLike, Float, Scalar
 from paramax import unwrap
 
 from mflows.flow import Flow
+from mflows.inference.alarms import alarm_of_prior
 from mflows.inference.likelihood import LogLikelihood, log_likelihood
+from mflows.inference.priors import Prior, as_prior
 from mflows.inference.supports import support
 from mflows.simulators import HasLogProb
 
@@ -21,22 +23,18 @@ class LogPosterior(eqx.Module):
 
     Args:
         likelihood: Log-likelihood of one theta of shape (k,).
-        prior: Distribution of theta.
+        prior: Distribution of theta, as `as_prior` takes it.
     """
 
     likelihood: LogLikelihood
     prior: AbstractDistribution
     support: AbstractBijection
 
-    def __init__(self, likelihood: LogLikelihood, prior: AbstractDistribution):
-        if len(prior.shape) != 1 or prior.cond_shape is not None:
-            raise ValueError(
-                "Expected an unconditional prior of shape (k,); got shape "
-                f"{prior.shape} and condition {prior.cond_shape}."
-            )
+    def __init__(self, likelihood: LogLikelihood, prior: Prior):
+        known = as_prior(prior)
         self.likelihood = likelihood
-        self.prior = unwrap(prior)
-        self.support = unwrap(support(prior))
+        self.prior = unwrap(known)
+        self.support = unwrap(support(known))
 
     def __call__(self, theta: Float[Array, " k"]) -> Scalar:
         return self.likelihood(theta) + self.prior._log_prob(theta)
@@ -47,25 +45,31 @@ class LogPosterior(eqx.Module):
         return self(theta) + log_det
 
 
-def log_posterior(
-    model: Flow | HasLogProb, x: ArrayLike, prior: AbstractDistribution
-) -> LogPosterior:
+def log_posterior(model: Flow | HasLogProb, x: ArrayLike, prior: Prior) -> LogPosterior:
     """The log posterior of theta given observed points ``x`` (m, *shape).
 
     Args:
         model: A flow with a condition, or anything with ``log_prob(x, theta)``, such as a
             simulator that knows its likelihood.
         x: Observed points, independent given theta.
-        prior: FlowJAX distribution of shape (k,).
+        prior: Distribution of theta, shape (k,): of FlowJAX, SciPy, torch or sbi, or a list of
+            independent ones, see `as_prior`.
 
     Raises:
         ValueError: For shapes that do not fit the model.
+        TypeError: For a prior that is none of these.
+
+    Warns:
+        Misspecified: If the points lie off the flow's manifold, farther than those of training.
+        OutsideTraining: If the prior reaches beyond the parameters that the flow was trained on.
     """
     target = LogPosterior(log_likelihood(model, x), prior)
     expected = model.cond_shape if isinstance(model, Flow) else None
-    if expected is not None and prior.shape != expected:
+    if expected is not None and target.prior.shape != expected:
         raise ValueError(
             f"Expected a prior of shape {expected}, that of the flow's condition; got "
-            f"{prior.shape}."
+            f"{target.prior.shape}."
         )
+    if isinstance(model, Flow):
+        alarm_of_prior(model, target.prior)
     return target

@@ -15,12 +15,12 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 from blackjax.mcmc import random_walk
-from flowjax.distributions import AbstractDistribution
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
 from mflows.flow import Flow
 from mflows.inference.chains import Draws, Posterior, collected, starting_points
 from mflows.inference.posterior import LogPosterior, log_posterior
+from mflows.inference.priors import Prior
 from mflows.simulators import HasLogProb
 
 _ACCEPTANCE = {1: 0.44}
@@ -32,7 +32,7 @@ def metropolis(
     key: PRNGKeyArray,
     model: Flow | HasLogProb,
     x: ArrayLike,
-    prior: AbstractDistribution,
+    prior: Prior,
     *,
     chains: int = 4,
     draws: int = 1250,
@@ -47,7 +47,7 @@ def metropolis(
         key: Random key.
         model: As for `nuts`, but need not be differentiable.
         x: Observed points, shape (m, *shape).
-        prior: FlowJAX distribution of shape (k,).
+        prior: As for `nuts`.
         chains: Number of chains.
         draws: Draws kept of each chain.
         warmup: Steps of adaptation before them.

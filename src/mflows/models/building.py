@@ -16,7 +16,7 @@ from jaxtyping import PRNGKeyArray
 
 from mflows.charts import Placement, shaped, spline_stack
 from mflows.conditions import Conditions
-from mflows.flow import Flow
+from mflows.flow import QUANTILES, Flow
 from mflows.keys import checked
 
 
@@ -53,7 +53,10 @@ def remembered(build: Callable[..., Flow], *, name: str | None = None) -> Callab
                 raise ValueError(f"Expected {argument} < 2^31; got {value}.")
         flow = compiled(key, **arguments)
         built = name, json.dumps(arguments, sort_keys=True)
-        return Flow(flow.chart, flow.latent, flow.volume, conditions=flow.conditions, built=built)
+        known: Any = {"conditions": flow.conditions, "distances": flow.distances, "built": built}
+        if flow.cond_shape is not None:
+            known["distances"] = np.full(QUANTILES, np.inf)
+        return Flow(flow.chart, flow.latent, flow.volume, **known)
 
     builder.__name__ = name
     return builder

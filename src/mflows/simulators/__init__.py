@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from mflows.simulators.lorenz import Lorenz
     from mflows.simulators.polynomial_surface import PolynomialSurface
+    from mflows.simulators.redundant import RedundantObservables
     from mflows.simulators.rolled import SCurve, Spiral, SwissRoll
     from mflows.simulators.simulator import (
         HasDistance,
@@ -31,6 +32,7 @@ __all__ = [
     "HasSurface",
     "Lorenz",
     "PolynomialSurface",
+    "RedundantObservables",
     "SCurve",
     "Scored",
     "Simulator",
@@ -45,6 +47,7 @@ _SIMULATORS = {
     "conditional-sphere": "sphere.ConditionalSphere",
     "lorenz": "lorenz.Lorenz",
     "polynomial-surface": "polynomial_surface.PolynomialSurface",
+    "redundant-observables": "redundant.RedundantObservables",
     "s-curve": "rolled.SCurve",
     "sphere": "sphere.GaussianSphere",
     "spiral": "rolled.Spiral",

@@ -22,7 +22,7 @@ from jaxtyping import PRNGKeyArray
 
 from mflows import signals
 from mflows.data import Data
-from mflows.flow import Flow
+from mflows.flow import QUANTILES, Flow
 from mflows.keys import checked, integer_seed
 from mflows.models import BUILDERS, rebuild
 from mflows.saving import LoadError
@@ -173,7 +173,16 @@ def fit(
                     raise
                 at.group = following
     seen = some(data), None if held_out is None else some(held_out)
-    return Fitted(units.put_back(at.flow), at.history, at.notes, len(data), seen)
+    flow = _measured(units.put_back(at.flow), seen[0] if seen[1] is None else seen[1])
+    return Fitted(flow, at.history, at.notes, len(data), seen)
+
+
+def _measured(flow: Flow, data: Data) -> Flow:
+    """A conditional flow that knows how far off its manifold points are that it has not seen."""
+    if flow.cond_shape is None or flow.is_ambient:
+        return flow
+    distance = np.asarray(flow.distance(data.x, data.condition))
+    return flow.with_distances(np.quantile(distance, np.linspace(0, 1, QUANTILES)))
 
 
 @dataclass(frozen=True)

@@ -164,7 +164,7 @@ def posterior_mmd(flow: Flow | PolynomialSurface) -> dict[str, float]:
 def _posterior(seed: int, model: Flow | PolynomialSurface) -> np.ndarray:
     simulator = PolynomialSurface()
     observed = simulator.simulate(jr.key(_TEST_SEED + 1), jnp.zeros((OBSERVED, 1)))
-    return nuts(jr.key(seed), model, observed, simulator.prior).pooled
+    return nuts(jr.key(seed), model, observed, simulator.prior, draws=1250, warmup=500).pooled
 
 
 @cache

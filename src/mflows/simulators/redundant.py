@@ -1,0 +1,81 @@
+r"""Eight observables of three causes: what a redundant set of measurements looks like.
+
+    theta ~ uniform on [-1, 1]^2
+    z     ~ N(m(theta), diag(s(theta))^2),   m = (theta_0, theta_1, theta_0 theta_1)
+                                             s = (0.3, 0.3, 0.2 + 0.1 theta_0)
+    x     = Q (z, W_2 sin(W_1 z + b)) in R^8
+
+Q is a rotation and W_1, W_2, b are fixed random numbers, so that all eight observables mix all
+causes. The points lie on a 3-dimensional manifold, where a likelihood with respect to volume in
+R^8 does not exist; p(x | theta) with respect to area, and so the posterior, are known.
+"""
+
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from flowjax.distributions import Uniform
+from jax.scipy.stats import norm
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from mflows.simulators.simulator import points
+
+CAUSES, OBSERVABLES, WAVES = 3, 8, 12
+
+
+class RedundantObservables:
+    """Two parameters, three causes, eight observables."""
+
+    def __init__(self):
+        rng = np.random.default_rng(2003)
+        extra = OBSERVABLES - CAUSES
+        self._rotation = np.linalg.qr(rng.normal(size=(OBSERVABLES, OBSERVABLES)))[0]
+        self._inner = rng.normal(size=(WAVES, CAUSES))
+        self._phase = rng.uniform(0, 2 * np.pi, size=WAVES)
+        self._outer = rng.normal(size=(extra, WAVES)) / np.sqrt(WAVES)
+
+    @property
+    def prior(self) -> Uniform:
+        """Theta is uniform on [-1, 1]^2."""
+        return Uniform(-jnp.ones(2), jnp.ones(2))
+
+    def causes(self, theta: ArrayLike) -> tuple[Array, Array]:
+        """Means and standard deviations of z given theta, each of shape (..., 3)."""
+        first, second = jnp.moveaxis(self._theta(theta), -1, 0)
+        mean = jnp.stack([first, second, first * second], axis=-1)
+        width = jnp.stack([0.3 + 0 * first, 0.3 + 0 * first, 0.2 + 0.1 * first], axis=-1)
+        return mean, width
+
+    def simulate(self, key: PRNGKeyArray, theta: ArrayLike) -> Float[Array, "... 8"]:
+        """One point for every parameter vector in ``theta``."""
+        mean, width = self.causes(theta)
+        return self.embed(mean + width * jr.normal(key, mean.shape))
+
+    def embed(self, z: ArrayLike) -> Float[Array, "... 8"]:
+        """The observables of the causes ``z``, shape (..., 3)."""
+        z = points("z", z, CAUSES, type(self).__name__)
+        waves = jnp.sin(z @ self._inner.T + self._phase) @ self._outer.T
+        return jnp.concatenate([z, waves], axis=-1) @ self._rotation.T
+
+    def unembed(self, x: ArrayLike) -> Float[Array, "... 3"]:
+        """The causes of the observables ``x``."""
+        return (self._x(x) @ self._rotation)[..., :CAUSES]
+
+    def distance(self, x: ArrayLike) -> Float[Array, "..."]:
+        """Distance of ``x`` to the point of the same causes; the nearest one may be nearer."""
+        return jnp.linalg.norm(self._x(x) - self.embed(self.unembed(x)), axis=-1)
+
+    def log_prob(self, x: ArrayLike, theta: ArrayLike) -> Float[Array, "..."]:
+        """Exact log density with respect to area, of the causes of ``x``."""
+        z = self.unembed(x)
+        mean, width = self.causes(theta)
+        slopes = jnp.cos(z @ self._inner.T + self._phase)[..., None, :] * self._outer
+        tangents = slopes @ self._inner  # of the waves, shape (..., 5, 3)
+        gram = jnp.eye(CAUSES) + jnp.swapaxes(tangents, -1, -2) @ tangents
+        log_volume = 0.5 * jnp.linalg.slogdet(gram)[1]
+        return norm.logpdf(z, mean, width).sum(-1) - log_volume
+
+    def _theta(self, theta: ArrayLike) -> Array:
+        return points("theta", theta, 2, type(self).__name__)
+
+    def _x(self, x: ArrayLike) -> Array:
+        return points("x", x, OBSERVABLES, type(self).__name__)
