@@ -393,6 +393,11 @@ def fom(dim: int, manifold: str, **settings) -> mf.Flow:
     return disturbed(flow, 0.2)
 
 
+def posterior_flow(likelihood: mf.Flow, **settings) -> mf.Flow:
+    settings = {"layers": 2, **SMALL, **settings}
+    return disturbed(mf.models.posterior_flow(key(12), likelihood, **settings))
+
+
 def linear_flow() -> mf.Flow:
     return mf.Flow(CHARTS["plane in four dimensions"](), StandardNormal((2,)))
 
@@ -425,6 +430,9 @@ FLOWS: dict[str, Callable[[], mf.Flow]] = {
     "pseudo-invertible encoder": lambda: pie(1, 2),
     "density on a sphere": lambda: fom(3, "sphere"),
     "conditional density on a torus": lambda: fom(4, "torus", cond_shape=(2,)),
+    "posterior given a curve": lambda: posterior_flow(
+        m_flow(1, 3, chart_layers=1, cond_shape=(2,))
+    ),
     "linear": linear_flow,
     "nested": nested_flow,
 }

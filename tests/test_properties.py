@@ -136,6 +136,11 @@ def test_a_saved_flow_is_loaded_bit_by_bit_whatever_its_settings(data, name, see
         given["cond_shape"] = data.draw(st.none() | st.tuples(st.integers(1, 3)))
     if "manifold" in parameters:
         given["manifold"] = data.draw(st.sampled_from(["sphere", "torus"]))
+    if "encoder" in parameters:
+        curve = {"shape": [3], "latent_dim": 1, "cond_shape": [4]}
+        given["encoder"] = {"model": "m_flow", "arguments": curve}
+        given["bounds"] = data.draw(st.none() | st.just([[0.0] * 4, [1.0] * 4]))
+        given["splines"] = {"layers": data.draw(st.integers(1, 3))}
     if "latent_dim" in parameters:
         given["latent_dim"] = data.draw(st.integers(1, 3))
     skeleton = eqx.filter_eval_shape(build, key(0), (4,), **given)  # nothing to compile

@@ -107,7 +107,7 @@ class Conditions(eqx.Module):
         centre, scale = self.placement.centre, numbers(self.placement.scale)
         seen, given = self.range, [centre + scale * bound for bound in (least, most)]
         parts = [
-            f"theta[{', '.join(map(str, i))}] from {given[0][tuple(i)]:.6g} to "
+            f"condition[{', '.join(map(str, i))}] from {given[0][tuple(i)]:.6g} to "
             f"{given[1][tuple(i)]:.6g}, where training had {seen[0][tuple(i)]:.6g} to "
             f"{seen[1][tuple(i)]:.6g}"
             for i in np.argwhere(outside)[:4]

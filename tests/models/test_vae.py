@@ -13,6 +13,7 @@ import mflows as mf
 from mflows.charts import Unavailable, place
 from mflows.data import Data
 from mflows.models import log_weight
+from mflows.nets import GaussianEncoder
 
 NOISE, N, DIM = 0.3, 2, 3
 PLACEMENT = placement(DIM, plane_dim=N)
@@ -79,3 +80,17 @@ def test_a_vae_has_no_density_and_says_what_it_has(flow, points):
 def test_other_flows_have_no_evidence():
     with pytest.raises(TypeError, match=r"built by mflows.models.vae"):
         log_weight(FLOWS["curve"](), jnp.zeros(2), None, jr.key(0))
+
+
+def test_the_spread_of_an_encoder_may_be_as_small_as_rounding():
+    """As for the first axes of tables with thousands of columns that hang together."""
+    encoder = GaussianEncoder(jr.key(0), 3, 2, width=4, blocks=1)
+
+    def log_scale(first):
+        return encoder.scale_and_log(jnp.array([first, 0.0, 0.0]))[1][0]
+
+    for first in (-800.0, -76.0, -19.9, 0.3, 50.0):
+        spread = float(encoder.spread(jnp.array([first, 0.0, 0.0]))[0])
+        expected = np.log(np.logaddexp(0, spread)) if spread > -30 else spread
+        assert float(log_scale(first)) == pytest.approx(expected, abs=1e-8)
+        assert 0 < float(jax.grad(log_scale)(first)) < 1.01

@@ -10,6 +10,7 @@ from mflows.metrics.errors import (
     sample_distance,
 )
 from mflows.metrics.importance_weighted import importance_weighted_bound, log_prob_bound
+from mflows.metrics.thickened import noise_variance, thickened_log_prob
 from mflows.metrics.two_sample import two_sample_test
 
 __all__ = [
@@ -20,8 +21,10 @@ __all__ = [
     "log_density_error",
     "log_prob_bound",
     "mmd",
+    "noise_variance",
     "outlier_auc",
     "reconstruction_error",
     "sample_distance",
+    "thickened_log_prob",
     "two_sample_test",
 ]

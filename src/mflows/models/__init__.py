@@ -11,6 +11,8 @@ r"""Named ways to build a flow: which chart, which latent density.
 | `vae`          | free decoder, Gaussian encoder          | standard normal                       |
 | `gan`          | free decoder, inverted by least squares | standard normal                       |
 
+`posterior_flow` is a flow of theta given x, which it sees through the chart of one of these.
+
 No data enter here: scaling and the starting plane are chosen by ``mflows.fit``. The manifold does
 not depend on the condition theta unless ``conditional_chart`` says so; the latent density does.
 """
@@ -18,6 +20,7 @@ not depend on the condition theta unless ``conditional_chart`` says so; the late
 import copyreg
 import json
 from collections.abc import Callable
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -25,12 +28,14 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from jaxtyping import PRNGKeyArray
+from paramax import unwrap
 
 from mflows.flow import Flow
 from mflows.models.ambient import ambient_flow, on_manifold, pie
 from mflows.models.building import remembered
 from mflows.models.free_networks import gan, pae, ripf
 from mflows.models.learned import m_flow, me_flow
+from mflows.models.posterior import of_parts, posterior_flow
 from mflows.models.prescribed import fom
 from mflows.models.variational import log_weight, vae
 from mflows.volume import Volume
@@ -46,6 +51,7 @@ __all__ = [
     "on_manifold",
     "pae",
     "pie",
+    "posterior_flow",
     "rebuild",
     "remembered",
     "ripf",
@@ -54,7 +60,7 @@ __all__ = [
 
 BUILDERS: dict[str, Callable[..., Flow]] = {
     build.__name__: build
-    for build in (ambient_flow, pie, fom, m_flow, me_flow, pae, ripf, vae, gan)
+    for build in (ambient_flow, pie, fom, m_flow, me_flow, pae, ripf, vae, gan, of_parts)
 }
 
 
@@ -82,7 +88,8 @@ def _restored(built: tuple[str, str], arrays: list[np.ndarray], volume: Volume) 
     shapes, rest = eqx.partition(skeleton, lambda leaf: isinstance(leaf, jax.ShapeDtypeStruct))
     structure = jax.tree.structure(shapes)
     flow = eqx.combine(jax.tree.unflatten(structure, map(jnp.asarray, arrays)), rest)
-    return Flow(flow.chart, flow.latent, volume, conditions=flow.conditions, built=built)
+    known: Any = {"conditions": flow.conditions, "distances": unwrap(flow.distances)}
+    return Flow(flow.chart, flow.latent, volume, built=built, **known)
 
 
 copyreg.pickle(Flow, _reduced)

@@ -78,8 +78,10 @@ def log_weight(flow: Flow, x: Array, condition: Array | None, key: PRNGKeyArray)
         case _:
             raise TypeError("Expected a variational autoencoder, as built by mflows.models.vae.")
     z, log_det = scaling.inverse_and_log_det(x)
-    mean, scale = encoder(z.ravel(), condition), encoder.scale(z.ravel(), condition)
-    u = mean + scale * jr.normal(key, mean.shape)
+    mean = encoder(z.ravel(), condition)
+    scale, log_scale = encoder.scale_and_log(z.ravel(), condition)
+    drawn = jr.normal(key, mean.shape)
+    u = mean + scale * drawn
     seen = norm.logpdf(z, decoder.decode(u, condition), jnp.exp(decoder.log_noise)).sum()
-    proposed = norm.logpdf(u, mean, scale).sum()
+    proposed = (norm.logpdf(drawn) - log_scale).sum()
     return seen + flow.latent_log_prob(u, condition) - proposed + log_det

@@ -2,10 +2,14 @@ r"""The encoder of a variational autoencoder:  q(u | x, theta) = N(m(x, theta), 
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import jax.random as jr
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from mflows.nets.skip import SkipMLP
+
+TINY = -20.0
+"""Below it softplus(x) is exp(x) to single precision."""
 
 
 class GaussianEncoder(eqx.Module):
@@ -37,8 +41,11 @@ class GaussianEncoder(eqx.Module):
     ) -> Float[Array, " out"]:
         return self.mean(x, condition)
 
-    def scale(
+    def scale_and_log(
         self, x: Float[Array, " in"], condition: Float[Array, " c"] | None = None
-    ) -> Float[Array, " out"]:
-        """Standard deviations s > 0 of the latent coordinates."""
-        return jax.nn.softplus(self.spread(x, condition))
+    ) -> tuple[Float[Array, " out"], Float[Array, " out"]]:
+        """Standard deviations s of the latent coordinates, and log s where s is 0 in rounding."""
+        spread = self.spread(x, condition)
+        scale = jax.nn.softplus(spread)
+        large = spread > TINY  # below it, softplus is the exponential function
+        return scale, jnp.where(large, jnp.log(jnp.where(large, scale, 1.0)), spread)

@@ -16,28 +16,35 @@ if TYPE_CHECKING:
         HasDistance,
         HasJointScore,
         HasLogProb,
+        HasPosterior,
         HasSurface,
         Scored,
         Simulator,
     )
+    from mflows.simulators.slcp import SLCP, SLCPDistractors
     from mflows.simulators.sphere import ConditionalSphere, GaussianCircle, GaussianSphere
+    from mflows.simulators.two_moons import TwoMoons
 
 __all__ = [
+    "SLCP",
     "ConditionalSphere",
     "GaussianCircle",
     "GaussianSphere",
     "HasDistance",
     "HasJointScore",
     "HasLogProb",
+    "HasPosterior",
     "HasSurface",
     "Lorenz",
     "PolynomialSurface",
     "RedundantObservables",
     "SCurve",
+    "SLCPDistractors",
     "Scored",
     "Simulator",
     "Spiral",
     "SwissRoll",
+    "TwoMoons",
     "named",
     "names",
 ]
@@ -49,9 +56,12 @@ _SIMULATORS = {
     "polynomial-surface": "polynomial_surface.PolynomialSurface",
     "redundant-observables": "redundant.RedundantObservables",
     "s-curve": "rolled.SCurve",
+    "slcp": "slcp.SLCP",
+    "slcp-distractors": "slcp.SLCPDistractors",
     "sphere": "sphere.GaussianSphere",
     "spiral": "rolled.Spiral",
     "swiss-roll": "rolled.SwissRoll",
+    "two-moons": "two_moons.TwoMoons",
 }
 """Name -> file and class, which is called without arguments."""
 

@@ -3,17 +3,23 @@
 A simulator draws data ``x ~ p(x | theta)`` for parameters ``theta`` with a prior. Some know more
 about their own truth, which a test or a benchmark can ask for with ``isinstance``: the exact
 density on the manifold (`HasLogProb`), the distance to it (`HasDistance`), coordinates on it
-(`HasSurface`), or the joint score of each draw (`HasJointScore`).
+(`HasSurface`), the joint score of each draw (`HasJointScore`), or the posterior of theta
+(`HasPosterior`).
 
 All methods broadcast over leading axes as NumPy does: ``theta`` has shape ``(..., k)``, ``x`` has
 shape ``(..., D)``. A simulator without parameters has ``k = 0``.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
 from flowjax.distributions import AbstractDistribution
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Bool, Float, PRNGKeyArray
+
+_RAREST, _PATIENCE = 1_000_000, 1 << 22
 
 
 @runtime_checkable
@@ -83,6 +89,15 @@ class HasJointScore(Protocol):
         ...
 
 
+@runtime_checkable
+class HasPosterior(Protocol):
+    """Draws parameters from their exact posterior, given a point."""
+
+    def posterior(self, key: PRNGKeyArray, x: ArrayLike, size: int) -> Float[Array, "size k"]:
+        """Independent draws of theta given one point ``x``, shape (D,), under the prior."""
+        ...
+
+
 def points(name: str, value: ArrayLike, size: int, simulator: str) -> Array:
     """Return ``value`` as a float array of shape (..., size); ``ValueError`` on another shape."""
     array = jnp.asarray(value, dtype=float)
@@ -92,3 +107,40 @@ def points(name: str, value: ArrayLike, size: int, simulator: str) -> Array:
             "last axis the coordinates?"
         )
     return array
+
+
+def point(value: ArrayLike, size: int, simulator: str) -> Float[Array, " size"]:
+    """Return one point ``x`` as a float array of shape (size,); ``ValueError`` on another shape."""
+    array = points("x", value, size, simulator)
+    if array.ndim != 1:
+        raise ValueError(f"Expected one point x of shape ({size},); got {array.shape}.")
+    return array
+
+
+def accepted(
+    propose: Callable[[PRNGKeyArray], tuple[Float[Array, "batch k"], Bool[Array, " batch"]]],
+    key: PRNGKeyArray,
+    size: int,
+) -> Float[Array, "size k"]:
+    """The first ``size`` draws that are kept: rejection sampling.
+
+    Args:
+        propose: Makes a batch of draws, and says which of them are kept.
+        key: Random key.
+        size: Number of draws.
+
+    Raises:
+        ValueError: If fewer than one draw in a million is kept, of the first four million or later.
+    """
+    found, kept, tried = [], 0, 0
+    while not found or kept < size:
+        key, batch_key = jr.split(key)
+        draws, keep = (np.asarray(part) for part in propose(batch_key))
+        found.append(draws[keep])
+        kept, tried = kept + len(found[-1]), tried + len(keep)
+        if tried >= _PATIENCE and kept * _RAREST < tried:
+            raise ValueError(
+                f"Kept {kept} of {tried} draws from the prior's range: hardly any parameters "
+                "there give such an x. Was it drawn by this simulator?"
+            )
+    return jnp.asarray(np.concatenate(found)[:size])

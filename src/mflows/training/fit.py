@@ -8,6 +8,7 @@ Where training stands is in a ``Position``, which is what a checkpoint keeps.
 
 import math
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -21,6 +22,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from mflows import signals
+from mflows.conditions import OutsideTraining
 from mflows.data import Data
 from mflows.flow import QUANTILES, Flow
 from mflows.keys import checked, integer_seed
@@ -179,9 +181,13 @@ def fit(
 
 def _measured(flow: Flow, data: Data) -> Flow:
     """A conditional flow that knows how far off its manifold points are that it has not seen."""
-    if flow.cond_shape is None or flow.is_ambient:
+    if flow.cond_shape is None:
         return flow
-    distance = np.asarray(flow.distance(data.x, data.condition))
+    if flow.is_ambient:
+        return flow.with_distances(np.full(QUANTILES, np.inf))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OutsideTraining)  # a held-out condition may be the largest
+        distance = np.asarray(flow.distance(data.x, data.condition))
     return flow.with_distances(np.quantile(distance, np.linspace(0, 1, QUANTILES)))
 
 
