@@ -14,9 +14,15 @@ from flowjax.bijections import Identity
 from flowjax.distributions import Normal
 
 import mflows as mf
-from mflows import experiments
+from mflows import experiments, simulators
 from mflows.charts import Chart, Sphere
-from mflows.experiments import lorenz, polynomial_surface, rolled_shapes, sphere_targets
+from mflows.experiments import (
+    inference_benchmark,
+    lorenz,
+    polynomial_surface,
+    rolled_shapes,
+    sphere_targets,
+)
 from mflows.experiments.driver import Experiment
 from mflows.experiments.jobs import run_jobs
 from mflows.latents import SphereFlow
@@ -163,6 +169,26 @@ def test_lorenz(tmp_path, monkeypatch, capsys):
     assert 0 < row["nearest_truth"] < row["nearest"]
     assert "Lorenz attractor" in capsys.readouterr().out
     assert reports == [tmp_path / "m-flow-0"]
+
+
+@pytest.mark.filterwarnings("ignore:Maximum number of epochs")  # of sbi, asked for two
+def test_inference_benchmark(tmp_path, capsys):
+    experiments.named("inference-benchmark")(tmp_path, None, 1, True)
+    rows = json.loads((tmp_path / "results.json").read_text())
+    assert [row["method"] for row in rows] == ["likelihood", "posterior", "npe", "nle"]
+    for row in rows:
+        assert row["task"] == "redundant-observables"
+        assert len(row["c2st_each"]) == 2
+        assert all(0.4 < accuracy <= 1 for accuracy in row["c2st_each"])
+        assert (row["c2st_together"] is None) == (row["method"] in ("posterior", "npe"))
+    assert "C2ST, .5 at best" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["two-moons", "slcp", "slcp-distractors"])
+def test_the_tasks_of_the_benchmark_know_their_posteriors(name):
+    simulator = simulators.named(inference_benchmark.TASKS[name].simulator)
+    assert isinstance(simulator, simulators.Simulator)
+    assert isinstance(simulator, simulators.HasPosterior)
 
 
 def test_jobs_run_side_by_side_and_come_back():

@@ -6,14 +6,14 @@ import jax.random as jr
 import numpy as np
 from scipy.stats import kstest, norm
 
-from mflows.simulators import HasDistance, HasLogProb, HasSurface, Simulator, named
+from mflows.simulators import HasDistance, HasLogProb, HasPosterior, HasSurface, Simulator, named
 
 OBSERVABLES = named("redundant-observables")
 THETA = jnp.array([0.4, -0.7])
 
 
 def test_it_knows_its_truth():
-    for kind in (Simulator, HasLogProb, HasDistance, HasSurface):
+    for kind in (Simulator, HasLogProb, HasPosterior, HasDistance, HasSurface):
         assert isinstance(OBSERVABLES, kind)
 
 
@@ -35,6 +35,18 @@ def test_causes_are_distributed_as_told():
     assert kstest(scaled.ravel(), "norm").pvalue > 0.01
     np.testing.assert_allclose(mean, [0.4, -0.7, -0.28])
     np.testing.assert_allclose(width, [0.3, 0.3, 0.24])
+
+
+def test_posterior_is_that_of_the_density():
+    x = OBSERVABLES.simulate(jr.key(3), jnp.tile(THETA, (4, 1)))
+    drawn = OBSERVABLES.posterior(jr.key(4), x, 4000)
+    proposed = OBSERVABLES.prior.sample(jr.key(5), (40_000,))
+    log_weight = jax.vmap(lambda theta: OBSERVABLES.log_prob(x, theta).sum())(proposed)
+    weight = np.exp(log_weight - log_weight.max())
+    for moment in (lambda t: t, lambda t: (t - drawn.mean(0)) ** 2):
+        expected = np.average(moment(proposed), axis=0, weights=weight)
+        assert np.all(np.abs(moment(drawn).mean(0) - expected) < 0.01)
+    assert np.abs(drawn).max() <= 1
 
 
 def test_points_off_the_manifold_are_so_far_off():

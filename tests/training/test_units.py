@@ -175,7 +175,9 @@ def test_the_posterior_of_a_year_is_that_of_order_one(of_order_one):
 
 def test_conditions_outside_the_range_of_training_warn(of_order_one):
     flow = of_order_one[0]
-    with pytest.warns(OutsideTraining, match=r"condition\[0\] from 5 to 5, where training had 0\.0"):
+    with pytest.warns(
+        OutsideTraining, match=r"condition\[0\] from 5 to 5, where training had 0\.0"
+    ):
         flow.sample(jr.key(0), (3,), condition=jnp.asarray([5.0]))
     with pytest.warns(OutsideTraining):
         flow.log_prob(np.zeros(2), np.asarray([-0.5]))

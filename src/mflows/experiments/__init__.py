@@ -14,6 +14,7 @@ NAMES = (
     "conditional-sphere",
     "digits",
     "ill-posed-likelihood",
+    "inference-benchmark",
     "lorenz",
     "polynomial-surface",
     "rolled-shapes",
