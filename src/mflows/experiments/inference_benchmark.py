@@ -146,8 +146,9 @@ def _classifier(size: int) -> Any:
 
 
 def _likelihood_run(job: Job, task: Task, path: Path) -> runs.Run:
+    """A likelihood of the job's own, so that its time counts and jobs can run side by side."""
     return job.train(
-        folder(job.out, task.simulator, "likelihood", job.seed),
+        folder(job.out, task.simulator, job.labels["method"], job.seed),
         path,
         "m-flow" if task.latent_dim else "af",
         latent_dim=task.latent_dim or 0,

@@ -10,6 +10,7 @@ import math
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -22,6 +23,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from mflows import signals
+from mflows.charts import Unavailable
 from mflows.conditions import OutsideTraining
 from mflows.data import Data
 from mflows.flow import QUANTILES, Flow
@@ -183,12 +185,13 @@ def _measured(flow: Flow, data: Data) -> Flow:
     """A conditional flow that knows how far off its manifold points are that it has not seen."""
     if flow.cond_shape is None:
         return flow
-    if flow.is_ambient:
-        return flow.with_distances(np.full(QUANTILES, np.inf))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", OutsideTraining)  # a held-out condition may be the largest
-        distance = np.asarray(flow.distance(data.x, data.condition))
-    return flow.with_distances(np.quantile(distance, np.linspace(0, 1, QUANTILES)))
+    distances = np.full(QUANTILES, np.inf)
+    if not flow.is_ambient:
+        with warnings.catch_warnings(), suppress(Unavailable):  # where there is no encoder
+            warnings.simplefilter("ignore", OutsideTraining)  # of what is held out
+            found = np.asarray(flow.distance(data.x, data.condition))
+            distances = np.quantile(found, np.linspace(0, 1, QUANTILES))
+    return flow.with_distances(distances)
 
 
 @dataclass(frozen=True)
