@@ -61,6 +61,7 @@ def few_memory_maps():
 SLOW = {
     "test_adversarial.py",
     "test_browser.py",
+    "test_calibration.py",
     "test_devices.py",
     "test_distributed.py",
     "test_docs.py",
@@ -79,6 +80,7 @@ SLOW = {
     "test_polynomial_surface.py",
     "test_posterior_flow.py",
     "test_precision.py",
+    "test_priors.py",
     "test_properties.py",
     "test_recipes.py",
     "test_registry.py",
@@ -89,6 +91,7 @@ SLOW = {
     "test_saved_runs.py",
     "test_scores.py",
     "test_sbi.py",
+    "test_slcp.py",
     "test_spheres.py",
     "test_splines.py",
     "test_starts.py",
