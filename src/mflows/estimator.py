@@ -187,7 +187,7 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
         )
         self.flow_ = fitted.flow
         self.history_ = fitted.history
-        self.scale_ = _scale(data.x)
+        self.scale_ = moments(data.x).unit(data.x.dtype)
         self.noise_variance_ = None
         if self.flow_.has_density and not self.flow_.is_ambient:
             rows = self._blurred(data.x[:: -(-len(data) // JUDGED)])
@@ -357,13 +357,6 @@ def neg_mmd(estimator: ManifoldFlow, X: ArrayLike, y=None) -> float:
     check_is_fitted(estimator, "scale_")
     rows, scale = np.asarray(X, dtype=np.float64)[:5000], estimator.scale_
     return -mmd(estimator.sample(len(rows), random_state=0) / scale, rows / scale)["mmd2"]
-
-
-def _scale(x: np.ndarray) -> np.ndarray:
-    """Standard deviations of columns, as a chart's placement has them: 1 where none is resolved."""
-    centre, scale, _ = moments(x)
-    resolved = np.finfo(x.dtype)
-    return np.where(scale > np.maximum(resolved.eps * np.abs(centre), resolved.tiny), scale, 1.0)
 
 
 def _first_bad(X: Any) -> str | None:

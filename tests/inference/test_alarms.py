@@ -11,9 +11,10 @@ from flowjax.distributions import Normal, StandardNormal, Transformed, Uniform
 
 import mflows as mf
 from mflows import Flow
-from mflows.charts import Pad
+from mflows.charts import Chart, Pad
 from mflows.conditions import Conditions, OutsideTraining
 from mflows.inference import Misspecified, log_posterior, predictive_check, simulate
+from mflows.inference.alarms import alarm_at
 
 RNG = np.random.default_rng(0)
 SEEN = np.abs(RNG.normal(scale=0.1, size=2000))
@@ -59,6 +60,32 @@ def test_a_flow_that_has_not_been_trained_knows_no_distances(flow):
             jr.key(0), (2,), 1, (1,), chart_layers=1, latent_layers=1, width=4
         )
         assert not np.isfinite(np.asarray(untrained.distances.tree)).any()
+
+
+class Raised(Chart):
+    """The line x_1 = theta, whose distance is known for one theta only."""
+
+    shape: tuple = (2,)
+    latent_dim: int = 1
+    cond_shape: tuple = (1,)
+
+    def decode(self, u, condition=None):
+        return jnp.stack([u[0], condition[0]])
+
+    def encode(self, x, condition=None):
+        return x[:1]
+
+
+def test_a_manifold_that_depends_on_theta_is_asked_at_the_posterior_mean(flow):
+    raised = Flow(Raised(), flow.latent, distances=flow.distances.tree)
+    theta = np.array([0.5])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        log_posterior(raised, at(np.array([0.6])), PRIOR)
+        alarm_at(raised, at(np.array([0.6])), theta)
+        alarm_at(flow, at(np.array([5.0])), theta)  # was asked before the chains
+    with pytest.warns(Misspecified, match=r"distance of up to 4\.5;"):
+        alarm_at(raised, at(np.array([5.0])), theta)
 
 
 def test_a_prior_beyond_training_is_named(flow):

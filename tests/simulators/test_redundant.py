@@ -6,9 +6,10 @@ import jax.random as jr
 import numpy as np
 from scipy.stats import kstest, norm
 
-from mflows.simulators import HasDistance, HasLogProb, HasPosterior, HasSurface, Simulator, named
+from mflows.simulators import HasDistance, HasLogProb, HasPosterior, HasSurface, Simulator
+from mflows.simulators.redundant import _ROTATION, RedundantObservables
 
-OBSERVABLES = named("redundant-observables")
+OBSERVABLES = RedundantObservables()
 THETA = jnp.array([0.4, -0.7])
 
 
@@ -52,5 +53,5 @@ def test_posterior_is_that_of_the_density():
 def test_points_off_the_manifold_are_so_far_off():
     x = OBSERVABLES.simulate(jr.key(0), THETA)
     assert float(OBSERVABLES.distance(x)) < 1e-12
-    off = OBSERVABLES._rotation[:, -1]
+    off = _ROTATION[:, -1]
     np.testing.assert_allclose(OBSERVABLES.distance(x + 0.5 * off), 0.5)

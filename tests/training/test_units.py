@@ -1,7 +1,9 @@
 """Units and offsets of points and conditions change no number but by the rule for them."""
 
+import pickle
 import warnings
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -157,6 +159,11 @@ def test_scores_of_theta_are_in_its_own_units(of_order_one):
         fitted = mf.fit(jr.key(1), flow, data, [phase], progress=False)
         losses.append([row["train"] for row in fitted.history])
     np.testing.assert_allclose(*losses, rtol=1e-3)
+
+
+def test_a_trained_flow_with_a_condition_pickles(of_order_one):
+    flow = of_order_one[0]
+    assert eqx.tree_equal(pickle.loads(pickle.dumps(flow)), flow)
 
 
 def test_the_posterior_of_a_year_is_that_of_order_one(of_order_one):

@@ -5,7 +5,7 @@ decimal point, the tails of a Cauchy distribution. Such a column is centred on i
 by half the distance between its 16% and 84% quantiles, which is the standard deviation of a normal.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -35,6 +35,12 @@ class Moments(NamedTuple):
     centre: np.ndarray
     scale: np.ndarray
     dominated: np.ndarray
+
+    def unit(self, dtype: Any) -> np.ndarray:
+        """The scale, or 1 where what varies is not resolved by numbers of this type."""
+        resolved = np.finfo(dtype)
+        least = np.maximum(resolved.eps * np.abs(self.centre), resolved.tiny)
+        return np.where(self.scale > least, self.scale, 1.0)
 
 
 def moments(x: Float[np.ndarray, "N ..."]) -> Moments:

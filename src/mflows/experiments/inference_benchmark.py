@@ -246,8 +246,4 @@ EXPERIMENT = Experiment(
         "first_cpu_seconds": "first posterior",
         "next_cpu_seconds": "next",
     },
-    published={
-        "npe": {"c2st": ".606 .901 .970 (two moons, SLCP, with distractors)"},
-        "nle": {"c2st": ".713 .771 .961"},
-    },
 )

@@ -7,7 +7,7 @@ See Cannon et al. 2022 (arXiv 2209.01845) on what misspecified simulators do to 
 """
 
 import warnings
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax.random as jr
 import numpy as np
@@ -92,6 +92,12 @@ def alarm(flow: Flow, distance: ArrayLike) -> None:
         Misspecified,
         stacklevel=4,
     )
+
+
+def alarm_at(model: Any, x: ArrayLike, theta: ArrayLike) -> None:
+    """`alarm` of a flow whose manifold depends on theta, so that it can be asked at one only."""
+    if isinstance(model, Flow) and model.chart.cond_shape is not None:
+        alarm(model, model.distance(x, theta))
 
 
 def alarm_of_prior(flow: Flow, prior: AbstractDistribution) -> None:

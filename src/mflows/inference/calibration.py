@@ -32,7 +32,7 @@ from scipy.stats import kstest, kstwo
 from mflows.flow import Flow
 from mflows.inference.alarms import Misspecified, alarm_of_prior
 from mflows.inference.chains import shown_whole
-from mflows.inference.likelihood import log_likelihood
+from mflows.inference.likelihood import filled, log_likelihood
 from mflows.inference.no_u_turn import chain
 from mflows.inference.posterior import LogPosterior
 from mflows.inference.priors import Prior, as_prior
@@ -183,7 +183,7 @@ def calibrate(
         raise ValueError(f"Expected names of {theta.shape[1]} parameters; got {names}.")
     report = seen or (lambda done, of: None)
     density = None
-    if isinstance(model, Flow) or hasattr(model, "log_prob"):
+    if hasattr(model, "log_prob"):  # a flow or a simulator
         settings = warmup, draws, thin
         found, density, at_truth = _sampled(key, model, known, x, theta, settings, report)
     else:
@@ -223,7 +223,7 @@ def _sampled(key, model, prior, x, theta, settings, report):
         size = min(_AT_ONCE, len(x) - start)
         given = keys[part], rows[part], jnp.asarray(theta[part])
         if start:  # the program of the first part serves the last one too
-            given = jax.tree.map(lambda leaf, n=_AT_ONCE: _filled(leaf, n), given)
+            given = jax.tree.map(lambda leaf: filled(leaf, _AT_ONCE), given)
         found = _chains(given, target, *settings)
         parts.append(jax.tree.map(lambda leaf, n=size: np.asarray(leaf)[:n], found))
         report(start + size, len(x))
@@ -235,10 +235,6 @@ def _sampled(key, model, prior, x, theta, settings, report):
             "data sets. Is the prior within the range of theta the model was trained on?"
         )
     return draws, density, at_truth
-
-
-def _filled(leaf, size: int):
-    return jnp.concatenate([leaf, jnp.repeat(leaf[:1], size - len(leaf), axis=0)])
 
 
 @eqx.filter_jit

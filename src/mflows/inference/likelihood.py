@@ -9,6 +9,7 @@ Points are filled up to a power of two, and what is filled up does not count: sa
 numbers of points then share compiled programs.
 """
 
+from abc import abstractmethod
 from typing import cast
 
 import equinox as eqx
@@ -40,21 +41,20 @@ class LogLikelihood(eqx.Module):
     count: Int[Array, ""]
 
     def __init__(self, points: Array):
-        self.points = filled(points)
+        self.points = filled(points, max(1 << max(len(points) - 1, 0).bit_length(), FEWEST))
         self.count = jnp.asarray(len(points))
 
+    @abstractmethod
     def each(self, theta: Float[Array, " k"]) -> Float[Array, " M"]:
         """Log-likelihood of each point by itself."""
-        raise NotImplementedError
 
     def __call__(self, theta: Float[Array, " k"]) -> Scalar:
         counts = jnp.arange(len(self.points)) < self.count
         return jnp.where(counts, self.each(theta), 0.0).sum()
 
 
-def filled(points: Array) -> Array:
-    """Points (m, ...) with copies of the first one behind them, up to a power of two."""
-    size = max(1 << max(len(points) - 1, 0).bit_length(), FEWEST)
+def filled(points: Array, size: int) -> Array:
+    """Points (m, ...) with copies of the first one behind them, so many in all."""
     return jnp.concatenate([points, jnp.repeat(points[:1], size - len(points), axis=0)])
 
 

@@ -15,6 +15,7 @@ from blackjax.mcmc.nuts import build_kernel
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from mflows.flow import Flow
+from mflows.inference.alarms import alarm_at
 from mflows.inference.chains import Draws, Posterior, collected, starting_points
 from mflows.inference.posterior import LogPosterior, log_posterior
 from mflows.inference.priors import Prior
@@ -56,12 +57,17 @@ def nuts(
 
     Warns:
         SamplingWarning: If the chains have not converged; it says what to do.
+        Misspecified: If the points lie off the flow's manifold, farther than those of training;
+            where the manifold depends on theta, off that at the posterior mean.
+        OutsideTraining: If the prior reaches beyond the parameters that the flow was trained on.
     """
     target = log_posterior(model, x, prior)
     start_key, key = jr.split(key)
     starts = starting_points(start_key, target, chains)
     keys = jr.split(key, chains)
-    return collected(target, _run(keys, starts, target, warmup, draws, target_acceptance))
+    found = collected(target, _run(keys, starts, target, warmup, draws, target_acceptance))
+    alarm_at(model, x, found.pooled.mean(axis=0))
+    return found
 
 
 @eqx.filter_jit

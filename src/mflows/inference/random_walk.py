@@ -18,6 +18,7 @@ from blackjax.mcmc import random_walk
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
 from mflows.flow import Flow
+from mflows.inference.alarms import alarm_at
 from mflows.inference.chains import Draws, Posterior, collected, starting_points
 from mflows.inference.posterior import LogPosterior, log_posterior
 from mflows.inference.priors import Prior
@@ -56,7 +57,9 @@ def metropolis(
     target = log_posterior(model, x, prior)
     start_key, key = jr.split(key)
     starts = starting_points(start_key, target, chains)
-    return collected(target, _run(jr.split(key, chains), starts, target, warmup, draws, thin))
+    found = collected(target, _run(jr.split(key, chains), starts, target, warmup, draws, thin))
+    alarm_at(model, x, found.pooled.mean(axis=0))
+    return found
 
 
 class _Proposal(NamedTuple):

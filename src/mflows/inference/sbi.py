@@ -78,7 +78,7 @@ class Potential(BasePotential):
             NotImplementedError: For a batch of observations, each with a theta of its own.
             ValueError: For shapes that do not fit the model.
         """
-        if x_o is None or not x_is_iid:
+        if x_o is None or not x_is_iid:  # sbi catches it, and asks for one observation at a time
             raise NotImplementedError(
                 "Expected observed points of shape (m, *shape), independent given one theta; got "
                 f"{'none' if x_o is None else 'a batch of observations'}. Use sample, not "

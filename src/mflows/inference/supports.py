@@ -9,9 +9,7 @@ in z, not exponential ones, and the samplers mix better.
 """
 
 from functools import singledispatch
-from typing import ClassVar
 
-import jax.numpy as jnp
 from flowjax.bijections import AbstractBijection, Chain, Exp, Identity
 from flowjax.distributions import (
     AbstractDistribution,
@@ -21,22 +19,8 @@ from flowjax.distributions import (
     Gamma,
     Uniform,
 )
-from jax.scipy.special import ndtr, ndtri
-from jax.scipy.stats import norm
 
-
-class NormalCDF(AbstractBijection):
-    """R^k to the unit cube, y = Phi(x) in every coordinate."""
-
-    shape: tuple[int, ...] = ()
-    cond_shape: ClassVar[None] = None
-
-    def transform_and_log_det(self, x, condition=None):
-        return ndtr(x), jnp.sum(norm.logpdf(x))
-
-    def inverse_and_log_det(self, y, condition=None):
-        x = ndtri(y)
-        return x, -jnp.sum(norm.logpdf(x))
+from mflows.layers.box import NormalCDF
 
 
 @singledispatch

@@ -6,7 +6,7 @@ with Phi the normal distribution function, so that a uniform density in the box 
 one outside of it.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 import numpy as np
@@ -15,6 +15,20 @@ from jax.scipy.special import ndtr, ndtri
 from jax.scipy.stats import norm
 from jaxtyping import ArrayLike, Float
 from paramax import NonTrainable
+
+
+class NormalCDF(AbstractBijection):
+    """R^k to the unit cube, y = Phi(x) in every coordinate."""
+
+    shape: tuple[int, ...] = ()
+    cond_shape: ClassVar[None] = None
+
+    def transform_and_log_det(self, x, condition=None):
+        return ndtr(x), jnp.sum(norm.logpdf(x))
+
+    def inverse_and_log_det(self, y, condition=None):
+        x = ndtri(y)
+        return x, -jnp.sum(norm.logpdf(x))
 
 
 class Box(AbstractBijection):
@@ -38,15 +52,17 @@ class Box(AbstractBijection):
         self.shape = np.shape(low)
 
     def transform_and_log_det(self, x, condition=None):
-        y = self.low + (self.high - self.low) * ndtr(x)
-        return jnp.clip(y, self.low, self.high), self._log_det(x)
+        share, log_det = NormalCDF(self.shape).transform_and_log_det(x)
+        y = self.low + (self.high - self.low) * share
+        return jnp.clip(y, self.low, self.high), log_det + self._log_volume
 
     def inverse_and_log_det(self, y, condition=None):
         share = (y - self.low) / (self.high - self.low)
         inside = jnp.all((share >= 0) & (share <= 1))
         least = jnp.finfo(share.dtype).eps
-        x = ndtri(jnp.clip(share, least, 1 - least))
-        return x, jnp.where(inside, -self._log_det(x), -jnp.inf)
+        x, log_det = NormalCDF(self.shape).inverse_and_log_det(jnp.clip(share, least, 1 - least))
+        return x, jnp.where(inside, log_det - self._log_volume, -jnp.inf)
 
-    def _log_det(self, x):
-        return jnp.sum(norm.logpdf(x) + jnp.log(self.high - self.low))
+    @property
+    def _log_volume(self):
+        return jnp.sum(jnp.log(self.high - self.low))

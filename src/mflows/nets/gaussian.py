@@ -8,8 +8,8 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from mflows.nets.skip import SkipMLP
 
-TINY = -20.0
-"""Below it softplus(x) is exp(x) to single precision."""
+TINY = -40.0
+"""Below it softplus(x) is exp(x) to double precision."""
 
 
 class GaussianEncoder(eqx.Module):

@@ -10,6 +10,7 @@ causes. The points lie on a 3-dimensional manifold, where a likelihood with resp
 R^8 does not exist; p(x | theta) with respect to area, and so the posterior, are known.
 """
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
@@ -25,16 +26,15 @@ CELLS = 512
 """Cells of a side of the prior, to draw from the posterior."""
 
 
-class RedundantObservables:
-    """Two parameters, three causes, eight observables."""
+_RNG = np.random.default_rng(2003)
+_ROTATION = np.linalg.qr(_RNG.normal(size=(OBSERVABLES, OBSERVABLES)))[0]
+_INNER = _RNG.normal(size=(WAVES, CAUSES))
+_PHASE = _RNG.uniform(0, 2 * np.pi, size=WAVES)
+_OUTER = _RNG.normal(size=(OBSERVABLES - CAUSES, WAVES)) / np.sqrt(WAVES)
 
-    def __init__(self):
-        rng = np.random.default_rng(2003)
-        extra = OBSERVABLES - CAUSES
-        self._rotation = np.linalg.qr(rng.normal(size=(OBSERVABLES, OBSERVABLES)))[0]
-        self._inner = rng.normal(size=(WAVES, CAUSES))
-        self._phase = rng.uniform(0, 2 * np.pi, size=WAVES)
-        self._outer = rng.normal(size=(extra, WAVES)) / np.sqrt(WAVES)
+
+class RedundantObservables(eqx.Module):
+    """Two parameters, three causes, eight observables."""
 
     @property
     def prior(self) -> Uniform:
@@ -56,12 +56,12 @@ class RedundantObservables:
     def embed(self, z: ArrayLike) -> Float[Array, "... 8"]:
         """The observables of the causes ``z``, shape (..., 3)."""
         z = points("z", z, CAUSES, type(self).__name__)
-        waves = jnp.sin(z @ self._inner.T + self._phase) @ self._outer.T
-        return jnp.concatenate([z, waves], axis=-1) @ self._rotation.T
+        waves = jnp.sin(z @ _INNER.T + _PHASE) @ _OUTER.T
+        return jnp.concatenate([z, waves], axis=-1) @ _ROTATION.T
 
     def unembed(self, x: ArrayLike) -> Float[Array, "... 3"]:
         """The causes of the observables ``x``."""
-        return (self._x(x) @ self._rotation)[..., :CAUSES]
+        return (self._x(x) @ _ROTATION)[..., :CAUSES]
 
     def distance(self, x: ArrayLike) -> Float[Array, "..."]:
         """Distance of ``x`` to the point of the same causes; the nearest one may be nearer."""
@@ -71,8 +71,8 @@ class RedundantObservables:
         """Exact log density with respect to area, of the causes of ``x``."""
         z = self.unembed(x)
         mean, width = self.causes(theta)
-        slopes = jnp.cos(z @ self._inner.T + self._phase)[..., None, :] * self._outer
-        tangents = slopes @ self._inner  # of the waves, shape (..., 5, 3)
+        slopes = jnp.cos(z @ _INNER.T + _PHASE)[..., None, :] * _OUTER
+        tangents = slopes @ _INNER  # of the waves, shape (..., 5, 3)
         gram = jnp.eye(CAUSES) + jnp.swapaxes(tangents, -1, -2) @ tangents
         log_volume = 0.5 * jnp.linalg.slogdet(gram)[1]
         return norm.logpdf(z, mean, width).sum(-1) - log_volume

@@ -183,15 +183,13 @@ def fit(
 
 def _measured(flow: Flow, data: Data) -> Flow:
     """A conditional flow that knows how far off its manifold points are that it has not seen."""
-    if flow.cond_shape is None:
+    if flow.cond_shape is None or flow.is_ambient:
         return flow
-    distances = np.full(QUANTILES, np.inf)
-    if not flow.is_ambient:
-        with warnings.catch_warnings(), suppress(Unavailable):  # where there is no encoder
-            warnings.simplefilter("ignore", OutsideTraining)  # of what is held out
-            found = np.asarray(flow.distance(data.x, data.condition))
-            distances = np.quantile(found, np.linspace(0, 1, QUANTILES))
-    return flow.with_distances(distances)
+    with warnings.catch_warnings(), suppress(Unavailable):  # where there is no encoder
+        warnings.simplefilter("ignore", OutsideTraining)  # of what is held out
+        found = np.asarray(flow.distance(data.x, data.condition))
+        return flow.with_distances(np.quantile(found, np.linspace(0, 1, QUANTILES)))
+    return flow
 
 
 @dataclass(frozen=True)

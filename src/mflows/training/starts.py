@@ -242,10 +242,8 @@ def _standardised(placement: Placement, x) -> np.ndarray:
 
 def _standardisation(old: Placement, x: np.ndarray) -> Placement:
     """The placement of the data, of the form of the one that it replaces, on the first axes."""
-    centre, scale, _ = moments(x)
-    resolved = np.finfo(x.dtype)
-    varies = scale > np.maximum(resolved.eps * np.abs(centre), resolved.tiny)
-    scale = np.where(varies, scale, 1.0)
+    found = moments(x)
+    centre, scale = found.centre, found.unit(x.dtype)
     tails = None if old.tails is None else tail_indices((x - centre) / scale)
     return Placement(centre, scale, np.eye(old.plane_dim, x[0].size), tails)
 

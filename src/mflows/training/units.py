@@ -27,11 +27,13 @@ class Units:
         centre: What is taken off the points, in double precision.
         conditions: The placement of the conditions; ``None`` where they are taken as they are.
         origin: The mean of the flow's placement before training.
+        distances: What the flow knew of distances before training.
     """
 
     centre: np.ndarray | float
     conditions: Conditions | None
     origin: np.ndarray | float = 0.0
+    distances: Any = None
 
     @classmethod
     def of(cls, flow: Flow, data: Data, *, centred: bool = True) -> Self:
@@ -46,15 +48,16 @@ class Units:
             seen = Conditions.of(data.condition[:])
             conditions = conditions.widened(seen) if conditions.known else seen
         if not centred or placement is None:
-            return cls(0.0, conditions, origin)
+            return cls(0.0, conditions, origin, flow.distances)
         points = data.sample(len(data), 0) if data.mapped else data
-        return cls(moments(points.x).centre, conditions, origin)
+        return cls(moments(points.x).centre, conditions, origin, flow.distances)
 
     @classmethod
     def none(cls, flow: Flow) -> Self:
         """Those of the data themselves."""
         placement = outermost(flow.chart)
-        return cls(0.0, flow.conditions, 0.0 if placement is None else placement.centre)
+        origin = 0.0 if placement is None else placement.centre
+        return cls(0.0, flow.conditions, origin, flow.distances)
 
     def taken_off(self, flow: Flow) -> Flow:
         """The flow of these coordinates."""
@@ -70,10 +73,9 @@ class Units:
             unmoved = np.array_equal(placement.centre, still)
             mean = self.origin if unmoved else placement.centre + self.centre
             flow = flow.around(np.asarray(mean))
-        if self.conditions is None:
-            return flow
+        known = self.conditions, self.distances
         none = {"is_leaf": lambda leaf: leaf is None}
-        return eqx.tree_at(lambda f: f.conditions, flow, self.conditions, **none)
+        return eqx.tree_at(lambda f: (f.conditions, f.distances), flow, known, **none)
 
     def fields(self, x: Any, condition: Any, joint_score: Any) -> tuple[Any, Any, Any]:
         """Points, conditions and joint scores in these coordinates, on the device.
