@@ -21,7 +21,7 @@ from mflows.training.starts import flat_or_rolled, place_chart, place_latent, un
 EPOCHS, MOST_EPOCHS = 25, 1000
 LEAST_STEPS, MOST_STEPS = 5000, 200_000
 MOST_WORK = 20_000_000_000
-"""Steps times parameters of a training whose length is not asked for: 20 minutes on two cores."""
+"""Steps times parameters of a training whose length is not asked for: 400 steps of 50 million."""
 TOLERANCE = 0.005
 """Improvement, in nats, that is worth going on for where no number of epochs is asked for."""
 SQUARES = 0.01
