@@ -143,3 +143,62 @@ def test_heavy_libraries_are_imported_on_use():
     # `mflows` itself may import jax; the file formats may not come with either.
     assert "polars" not in output.stdout.decode()
     assert "h5py" not in output.stdout.decode()
+
+
+def weighted(weight) -> Data:
+    x = np.arange(2.0 * len(weight)).reshape(-1, 2)
+    return Data(x, x[:, :1], weight=np.asarray(weight, dtype=float))
+
+
+@given(
+    st.lists(st.floats(0, 1e3), min_size=2, max_size=40).filter(lambda w: max(w) > 1e-9),
+    st.integers(0, 100),
+)
+def test_rows_are_drawn_as_often_as_their_weight_says(weight, seed):
+    data = weighted(weight)
+    drawn = data.unweighted(seed)
+    assert drawn.weight is None and len(drawn) == len(data)
+    np.testing.assert_array_equal(drawn.condition, drawn.x[:, :1])
+    times = np.bincount((drawn.x[:, 0] / 2).astype(int), minlength=len(data))
+    expected = len(data) * data.weight / data.weight.sum()
+    assert np.all(np.abs(times - expected) < 1 + 1e-9 * len(data))
+    assert not times[data.weight == 0].any()
+
+
+def test_order_of_rows_drawn_is_random():
+    drawn = weighted(np.ones(100)).unweighted(0).x[:, 0] / 2
+    assert sorted(drawn) == list(range(100))
+    assert list(drawn) != list(range(100))
+
+
+def test_what_is_held_out_is_drawn_and_what_is_kept_has_weights():
+    data = weighted(np.arange(1.0, 101))
+    kept, held_out = data.split(0.2, seed=0)
+    np.testing.assert_array_equal(kept.weight, kept.x[:, 0] / 2 + 1)
+    assert held_out.weight is None
+    assert not set(kept.x[:, 0]) & set(held_out.x[:, 0])
+    assert data.sample(30, 0).weight is None
+    assert len(data.sample(30, 0)) == 30
+    np.testing.assert_array_equal(data[3:5].weight, [4, 5])
+
+
+def test_effective_size_is_that_of_weights_that_are_alike():
+    assert weighted([2, 2, 2]).effective_size == 3
+    assert weighted([1, 0, 0]).effective_size == 1
+    assert weighted([3, 1]).effective_size == 16 / 10
+    assert example().effective_size == 20
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ([1, -1, 2], r"weight: expected .* not below 0; got -1.0 in row 2"),
+        ([1, np.nan, 2], "got nan in row 2"),
+        ([0, 0, 0], "all are 0"),
+        ([1, 2], r"a weight for each of the 3 points, shape \(3,\)"),
+        ([[1], [2], [3]], r"shape \(3,\)"),
+    ],
+)
+def test_wrong_weights(weight, message):
+    with pytest.raises(DataError, match=message):
+        Data(np.ones((3, 2)), weight=np.asarray(weight, dtype=float))

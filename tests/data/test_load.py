@@ -43,12 +43,12 @@ def test_round_trip(tmp_path, suffix, dtype):
 @pytest.mark.parametrize("suffix", SUFFIXES[1:])
 def test_condition_by_name(tmp_path, suffix):
     path = tmp_path / f"t{suffix}"
-    save_array(path, X, NAMES, more={"theta": THETA, "weight": THETA[:, 0]})
+    save_array(path, X, NAMES, more={"theta": THETA, "charge": THETA[:, 0]})
     data = load(path, condition=["flux", "theta1"], columns=["radius", "mass"])
     np.testing.assert_array_equal(data.x, X[:, [1, 0]])
     np.testing.assert_array_equal(data.condition, np.stack([X[:, 2], THETA[:, 1]], axis=1))
     assert (data.names, data.condition_names) == (("radius", "mass"), ("flux", "theta1"))
-    assert load(path, condition="weight").condition_names == ("weight",)
+    assert load(path, condition="charge").condition_names == ("charge",)
 
 
 @pytest.mark.parametrize("suffix", [".npz", ".h5"])
@@ -345,3 +345,38 @@ def test_bad_images(tmp_path):
     np.save(path, np.broadcast_to(IMAGES[0], IMAGES.shape))
     with fails("all 30 rows are equal"):
         load(path)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".h5"])
+def test_weights_are_an_array_or_a_column(tmp_path, suffix):
+    path, weight = tmp_path / f"t{suffix}", np.linspace(0, 2, 30)
+    save_array(path, X, NAMES, more={"theta": THETA, "counts": weight})
+    loaded = load(path, condition="theta", weight="counts")
+    assert loaded.names == NAMES
+    np.testing.assert_array_equal(loaded.weight, weight[1:])  # that of the first row is 0
+    np.testing.assert_array_equal(loaded.x, X[1:])
+    np.testing.assert_array_equal(loaded.condition, THETA[1:])
+    save_array(path, X, NAMES, more={"theta": THETA, "weight": weight})
+    with pytest.warns(UserWarning, match="has an array 'weight' that is not used"):
+        assert load(path, condition="theta").weight is None
+
+
+def test_a_column_of_a_table_holds_the_weights_only_if_asked(csv):
+    table = csv("a,weight,b\n1,2,3\n4,.5,6\n7,0,9\n2,1,1\n")
+    loaded = load(table, weight="weight")
+    assert loaded.names == ("a", "b")
+    np.testing.assert_array_equal(loaded.weight, [2, 0.5, 1])
+    assert load(table).names == ("a", "weight", "b")
+    assert load(table).weight is None
+
+
+def test_wrong_weights_in_a_file(csv, tmp_path):
+    with fails("table.csv: expected weights .* not below 0; got -2.0 in row 2"):
+        load(csv("a,b,w\n1,2,1\n3,4,-2\n5,7,1\n"), weight="w")
+    with fails("expected column of weights 'W'; got columns 'a', 'b', 'w'"):
+        load(csv("a,b,w\n1,2,1\n3,4,2\n"), weight="W")
+    with fails("one column of weights, no part of x or the condition"):
+        load(csv("a,b,w\n1,2,1\n3,4,2\n"), weight="w", condition=("w",))
+    np.save(tmp_path / "t.npy", X)
+    with fails("points in memory, so that they can be drawn by their weights"):
+        stream(tmp_path / "t.npy", weight="x1")

@@ -35,6 +35,7 @@ from mflows.training import (
     TrainingDiverged,
 )
 from mflows.training.epoch import _mean_loss, trainable
+from mflows.training.examine import OddData
 
 
 def fit(data, phases, flow=None, seed=0, **settings):
@@ -491,3 +492,19 @@ def test_weight_decay_and_clipping_reach_the_optimiser():
     frozen = Phase(Centre(0.0), ("chart",), 2, learning_rate=0.1, weight_decay=0.5, batch_size=10)
     decayed = fit(data, frozen, flow, validation=0)
     assert centre_of(decayed.flow).max() < 3.0 - 1e-2
+
+
+def test_points_count_as_much_as_their_weights():
+    x = np.concatenate([points(0.0, 20), points(1.0, 20)])
+    data = Data(x, weight=np.repeat([0.25, 0.75], 20))
+    kept = data.split(0.25, 0).kept
+    fitted = fit(kept, moving(40), validation=kept)
+    expected = np.average(kept.x, axis=0, weights=kept.weight)
+    np.testing.assert_allclose(centre_of(fitted.flow), expected, atol=0.02)
+    assert fitted.rows == round(kept.effective_size) < len(kept)
+
+
+def test_weights_of_which_few_count_are_told():
+    data = Data(points(1.0), weight=np.r_[1e3, np.ones(39)])
+    with pytest.warns(OddData, match="40 rows tell no more than 1 that count alike"):
+        fit(data, moving(1), validation=points(1.0))

@@ -149,7 +149,8 @@ def _say(run) -> None:
     from mflows.verdict import evidence, some, warnings_of
 
     kept, held_out = run.split()
-    known = {"history": run.history, "notes": run.provenance["notes"], "rows": len(kept)}
+    alike = round(kept.effective_size)
+    known = {"history": run.history, "notes": run.provenance["notes"], "rows": alike}
     found = evidence(run.flow, some(kept), held_out[:10_000], **known)
     at = found.held_out
     assert at is not None
@@ -164,8 +165,9 @@ def _say(run) -> None:
     seconds = sum(row["seconds"] for row in run.history)
     console = Console()
     console.print(table)
+    weighted = "" if kept.weight is None else f", weighted: as good as {alike:,} that count alike"
     console.print(
-        f"{run.source.rows:,} rows, {len(run.history)} epochs, {seconds:.1f} s of training.",
+        f"{run.source.rows:,} rows{weighted}, {len(run.history)} epochs, {seconds:.1f} s of training.",
         highlight=False,
     )
     for note in found.notes:

@@ -53,6 +53,14 @@ def _asked(
     condition: Annotated[
         str, typer.Option(metavar="A,B", help="Columns that are the condition, not data.")
     ] = "",
+    weight: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Column or array of weights: how much each row counts.",
+            show_default=False,
+        ),
+    ] = None,
     epochs: Annotated[
         int | None,
         typer.Option(

@@ -71,6 +71,20 @@ def check_finite(
     )
 
 
+def check_weight(weight: np.ndarray, source: str = "weight") -> None:
+    """Raise unless weights, shape (N,), are numbers of at least 0 and some are above."""
+    bad = ~(np.isfinite(weight) & (weight >= 0))
+    if bad.any():
+        row = int(np.argmax(bad))
+        raise DataError(
+            f"{source}: expected weights that are finite and not below 0; got {weight[row]} in row "
+            f"{row + 1} ({bad.sum()} in all). Rows cannot be drawn a negative number of times: "
+            "average weights over neighbouring rows until none is negative."
+        )
+    if not weight.any():
+        raise DataError(f"{source}: expected weights of which some are above 0; all are 0.")
+
+
 def equal_to(row: np.ndarray, array: np.ndarray) -> np.ndarray:
     """Where an (N, *shape) array has the values of ``row``, shape (1, *shape)."""
     return np.equal(array, row)

@@ -3,12 +3,12 @@
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import InitVar, dataclass
+from dataclasses import InitVar, dataclass, replace
 from typing import Any, NamedTuple, Self
 
 import numpy as np
 
-from mflows.data.checks import DataError, check_finite, listed
+from mflows.data.checks import DataError, check_finite, check_weight, listed
 from mflows.data.mapped import NUMBERS, Array, Mapped, stretches
 from mflows.data.moments import alike
 
@@ -85,6 +85,8 @@ class Data:
         condition_names: Names of the C columns of ``condition``; by default theta0, theta1, ...
         joint_score: What a simulator knows of each point, grad_theta log p(x, z | theta) with its
             latent variables z, float array of shape (N, C), or None.
+        weight: How much each point counts, float array of shape (N,), none below 0; or None, and
+            all count alike. Only for data in memory.
         checked: The values are known to be finite and need not be looked at again.
     """
 
@@ -94,9 +96,10 @@ class Data:
     condition_names: tuple[str, ...] = ()
     joint_score: np.ndarray | None = None
     checked: InitVar[bool] = False
+    weight: np.ndarray | None = None
 
     def __post_init__(self, checked: bool):
-        x, condition, score = (None if a is None else _floats(a) for a in self._arrays)
+        x, condition, score, weight = (None if a is None else _floats(a) for a in self._arrays)
         assert x is not None
         names = _names("x", x, self.names, "x", flat=False)
         condition_names = tuple(map(str, self.condition_names))
@@ -124,8 +127,21 @@ class Data:
             _check_finite("x", x, names)
             _check_finite("condition", condition, condition_names)
             _check_finite("joint_score", score, condition_names)
-        fields = {"x": x, "condition": condition, "names": names, "joint_score": score}
-        for field, value in {**fields, "condition_names": condition_names}.items():
+        if weight is not None:
+            if isinstance(weight, Mapped) or isinstance(x, Mapped):
+                raise DataError(
+                    "Expected points in memory, so that they can be drawn by their weights; got "
+                    "points that stay in their file. Load them (--in-memory on the command line)."
+                )
+            if weight.shape != x.shape[:1]:
+                raise DataError(
+                    f"Expected a weight for each of the {len(x)} points, shape ({len(x)},); got "
+                    f"{weight.shape}."
+                )
+            if not checked:
+                check_weight(weight)
+        fields = {"x": x, "condition": condition, "joint_score": score, "weight": weight}
+        for field, value in {**fields, "names": names, "condition_names": condition_names}.items():
             object.__setattr__(self, field, value)
 
     @property
@@ -142,6 +158,13 @@ class Data:
     def scored(self) -> bool:
         """Whether there is a joint score."""
         return self.joint_score is not None
+
+    @property
+    def effective_size(self) -> float:
+        """Number of points of equal weight that tell as much, (sum w)^2 / sum w^2 (Kish 1965)."""
+        if self.weight is None:
+            return float(len(self))
+        return float(self.weight.sum() ** 2 / np.square(self.weight).sum())
 
     @property
     def mapped(self) -> bool:
@@ -164,15 +187,32 @@ class Data:
             yield self[start : start + few]
 
     def sample(self, count: int, seed: int) -> Self:
-        """At most so many rows, at random, in memory; of a file no more than a piece."""
-        return self[self._random(count, seed)]
+        """At most so many rows, at random, in memory; of a file no more than a piece.
+
+        Of rows with weights, so many draws in proportion to these, which have none.
+        """
+        if self.weight is None:
+            return self[self._random(count, seed)]
+        return self.unweighted(seed)[:count]
+
+    def unweighted(self, seed: int) -> Self:
+        """As many rows in random order, each as often as its weight says; itself without weights.
+
+        Rows are drawn systematically: one with weight w is there N w / sum(w) times, rounded up or
+        down.
+        """
+        if self.weight is None:
+            return self
+        drawn = self[by_weight(np.random.default_rng(seed), self.weight)]
+        return replace(drawn, weight=None, checked=True)
 
     def split(self, fraction: float, seed: int) -> Split:
         """Hold out a random ``fraction`` of the rows, the same ones for the same seed.
 
         Both parts keep at least one row; rows keep their order within each part. Rows that are
         equal stay together: a row is not held out whose copy is trained on. Of a file the part
-        held out is in memory, and therefore no more than a piece; the rest stays there.
+        held out is in memory, and therefore no more than a piece; the rest stays there. Rows with
+        weights are held out as `unweighted` ones.
         """
         if not 0 < fraction < 1 or len(self) < 2:
             raise DataError(
@@ -182,7 +222,7 @@ class Data:
         count = min(max(round(fraction * len(self)), 1), len(self) - 1)
         chosen = np.sort(self._with_copies(self._random(count, seed), count))
         out = np.union1d(chosen, self._copies(self[chosen])) if self.mapped else chosen
-        return Split(kept=self.without(out), held_out=self[chosen])
+        return Split(kept=self.without(out), held_out=self[chosen].unweighted(seed))
 
     def without(self, rows: np.ndarray) -> Self:
         """All rows but those of these sorted indices; of a file nothing is read."""
@@ -225,7 +265,7 @@ class Data:
 
     @property
     def _arrays(self) -> tuple[np.ndarray | None, ...]:
-        return self.x, self.condition, self.joint_score
+        return self.x, self.condition, self.joint_score, self.weight
 
     @property
     def _few(self) -> int:
@@ -243,12 +283,17 @@ class Data:
 
     def _each(self, function: Callable[[Any], Any]) -> Self:
         """The same of other arrays, whose values are known."""
-        condition, score = (
-            None if array is None else function(array)
-            for array in (self.condition, self.joint_score)
-        )
+        x, condition, score, weight = (None if a is None else function(a) for a in self._arrays)
         columns = self.names, self.condition_names
-        return type(self)(function(self.x), condition, *columns, score, checked=True)
+        return type(self)(x, condition, *columns, score, checked=True, weight=weight)
+
+
+def by_weight(rng: np.random.Generator, weight: np.ndarray) -> np.ndarray:
+    """Indices of N rows in random order, each as often as its weight says: systematic draws."""
+    steps = np.cumsum(weight, dtype=np.float64)
+    steps *= len(weight) / steps[-1]
+    at = np.searchsorted(steps, rng.uniform() + np.arange(len(weight)), side="right")
+    return rng.permutation(np.minimum(at, np.flatnonzero(weight)[-1]))
 
 
 def _floats(array: Any) -> Any:

@@ -1,5 +1,6 @@
 """Load data: `load` or `stream` to fit a model to them, `load_like` for one that exists."""
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from mflows.data.checks import (
     check_finite,
     check_present,
     check_varied,
+    check_weight,
     equal_to,
     listed,
     varying,
@@ -30,6 +32,7 @@ def load(
     condition: Sequence[str] = (),
     columns: Sequence[str] | None = None,
     drop_constant: bool = False,
+    weight: str | None = None,
 ) -> Data:
     """Load data to fit a model to, into memory.
 
@@ -49,13 +52,15 @@ def load(
         condition: Names of the columns that are the condition (theta) rather than part of x.
         columns: Names of the columns of x, in order; by default all but the condition.
         drop_constant: Leave out columns of x that hold one value only.
+        weight: Name of the column or array of weights: how much each row counts. Rows of weight 0
+            are left out. A warning tells of an array ``weight`` that is not asked for.
 
     Raises:
         DataError: The file is missing, unreadable or of an unknown format; named columns are
             missing; there are text columns, values that are not finite, fewer than two rows, only
             equal rows, or constant columns.
     """
-    return _load(path, condition, columns, drop_constant, streamed=False)
+    return _load(path, condition, columns, drop_constant, weight, streamed=False)
 
 
 def stream(
@@ -64,6 +69,7 @@ def stream(
     condition: Sequence[str] = (),
     columns: Sequence[str] | None = None,
     drop_constant: bool = False,
+    weight: str | None = None,
 ) -> Data:
     """Open data that may be larger than memory, to fit a model to them.
 
@@ -76,6 +82,7 @@ def stream(
         condition: As for `load`.
         columns: As for `load`.
         drop_constant: As for `load`.
+        weight: Not for points that stay in their file.
 
     Raises:
         DataError: As for `load`, or the format cannot be read in pieces.
@@ -87,7 +94,7 @@ def stream(
             f"{', '.join(STREAM_FORMATS)}; got {path.suffix or 'no ending'!r}. Convert it, or load "
             "it into memory."
         )
-    return _load(path, condition, columns, drop_constant, streamed=True)
+    return _load(path, condition, columns, drop_constant, weight, streamed=True)
 
 
 def load_like(
@@ -137,11 +144,12 @@ def _load(
     condition: Sequence[str],
     columns: Sequence[str] | None,
     drop_constant: bool,
+    weight: str | None,
     *,
     streamed: bool,
 ) -> Data:
     table = read_table(path)
-    names, chosen, score_names = choose_columns(table, condition, columns)
+    names, chosen, score_names, counts = _choose_columns(table, condition, columns, weight)
     x, constant = _take(table, names, streamed)
     if names and drop_constant and constant.any() and not constant.all():
         names = varying(names, constant)
@@ -153,7 +161,12 @@ def _load(
         check_condition_varies(table.source, constant, chosen)
     if score_names:
         score, _ = _take(table, score_names, streamed)
-    return Data(x, theta, names, chosen, score, checked=True)
+    if not counts:
+        return Data(x, theta, names, chosen, score, checked=True)
+    weights = _take(table, counts, streamed=False)[0][:, 0]
+    data = Data(x, theta, names, chosen, score, checked=True, weight=weights)
+    check_weight(weights, table.source)
+    return data if weights.all() else data[weights > 0]
 
 
 def _take(table: Table, names: Sequence[str], streamed: bool) -> tuple[Any, np.ndarray]:
@@ -172,15 +185,24 @@ def _take(table: Table, names: Sequence[str], streamed: bool) -> tuple[Any, np.n
     return array, constant
 
 
-def choose_columns(
-    table: Table, condition: Sequence[str], columns: Sequence[str] | None
-) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
-    """Names of the columns of x, of the condition, and of the joint score if there is one."""
+def _choose_columns(
+    table: Table, condition: Sequence[str], columns: Sequence[str] | None, weight: str | None
+) -> tuple[tuple[str, ...], ...]:
+    """Names of the columns of x, of the condition, of the joint score and the weight if any."""
     choices = tuple(dict.fromkeys((*table.present, *table.groups)))
     check_present(table.source, _as_names(condition), choices, role="condition column")
     chosen = table.expand(_as_names(condition))
+    counts: tuple[str, ...] = ()
+    if weight is not None:
+        check_present(table.source, (weight,), choices, role="column of weights")
+        counts = table.expand((weight,))
+        if len(counts) > 1 or counts[0] in (*chosen, *_as_names(columns or ())):
+            raise DataError(
+                f"{table.source}: expected one column of weights, no part of x or the condition; "
+                f"got {listed(counts)}."
+            )
     if columns is None:
-        names = tuple(name for name in table.names if name not in chosen)
+        names = tuple(name for name in table.names if name not in (*chosen, *counts))
     else:
         check_present(table.source, _as_names(columns), choices)
         names = table.expand(_as_names(columns))
@@ -196,7 +218,14 @@ def choose_columns(
         raise DataError(f"{table.source}: expected a table with rows and columns; got {what}.")
     score = table.groups.get("joint_score", ())
     known = chosen and len(score) == len(chosen) and score != chosen
-    return names, chosen, score if known else ()
+    unused = {"weight", "weights"} & {*table.groups} - {*names, *chosen, *counts}
+    if weight is None and unused:
+        warnings.warn(
+            f"{table.source} has an array {unused.pop()!r} that is not used: all rows count alike. "
+            "Name it to let rows count by their weights (--weight on the command line).",
+            stacklevel=5,
+        )
+    return names, chosen, score if known else (), counts
 
 
 def _as_names(names: str | Sequence[str]) -> tuple[str, ...]:

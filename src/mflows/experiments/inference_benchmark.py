@@ -201,6 +201,8 @@ def _sbi(job: Job, task: Task, path: Path, draws: int) -> tuple[Row, Sampler]:
     from sbi.inference import NLE, NPE
     from sbi.inference.posteriors.posterior_parameters import MCMCPosteriorParameters
     from sbi.utils import BoxUniform
+    from sbi.utils.tracking import TensorBoardTracker
+    from torch.utils.tensorboard.writer import SummaryWriter
 
     torch.manual_seed(job.seed)
     bounds = support(simulators.named(task.simulator).prior)
@@ -209,7 +211,12 @@ def _sbi(job: Job, task: Task, path: Path, draws: int) -> tuple[Row, Sampler]:
     data = load(path, condition=("theta",))
     theta, x = (torch.tensor(part, dtype=torch.float32) for part in (data.condition, data.x))
     own = NPE if job.labels["method"] == "npe" else NLE
-    inference = own(BoxUniform(low, high), show_progress_bars=False).append_simulations(theta, x)
+    logs = folder(job.out, task.simulator, job.labels["method"], job.seed)
+    inference = own(
+        BoxUniform(low, high),
+        show_progress_bars=False,
+        tracker=TensorBoardTracker(SummaryWriter(logs)),  # else it logs into the current folder
+    ).append_simulations(theta, x)
     short: Any = {"max_num_epochs": 2} if job.quick else {}
     inference.train(**short)
     sampled: Any = {}

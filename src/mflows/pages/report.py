@@ -64,7 +64,7 @@ def content(run: Run, *, data: str | Path | None = None) -> Content:
         provenance=_provenance(run),
         history=run.history,
         notes=run.provenance.get("notes", ()),
-        rows=len(kept),
+        rows=round(kept.effective_size),
         latent_dim=flow.latent_dim if learned else None,
         **judged,
         samples=np.asarray(samples),

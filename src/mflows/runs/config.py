@@ -59,6 +59,8 @@ class Config:
         settings: Further arguments of the model's builder in ``mflows.models``.
         recipe_settings: Further arguments of the recipe in ``mflows.recipes``.
         condition: Names of the columns that are the condition theta.
+        weight: Name of the column or array of weights, by which rows count; ``None`` counts all
+            alike.
         drop_constant: Leave out columns that hold one value only.
         epochs: Passes over the data, shared by the phases; ``None`` is enough, and no more than the
             loss needs to settle where the recipe has a tolerance.
@@ -83,6 +85,7 @@ class Config:
     recipe_settings: Mapping[str, Any] = field(default_factory=dict)
     condition: tuple[str, ...] = ()
     drop_constant: bool = False
+    weight: str | None = None
     epochs: int | None = None
     batch_size: int | None = None
     learning_rate: float = 1e-3

@@ -65,7 +65,12 @@ def open_data(config: Config) -> Data:
         DataError: If they cannot be loaded or used.
     """
     take = stream if config.streamed else load
-    return take(config.data, condition=config.condition, drop_constant=config.drop_constant)
+    return take(
+        config.data,
+        condition=config.condition,
+        drop_constant=config.drop_constant,
+        weight=config.weight,
+    )
 
 
 def check_same(

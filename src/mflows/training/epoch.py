@@ -147,7 +147,7 @@ class Loop:
         left = zip(self.rows.epoch(keys[0], len(done)), keys[len(done) :], strict=True)
         for block, key in left:
             rng, points = generator(key), block.x.shape[0]
-            order = jnp.asarray(rng.permutation(points))
+            order = jnp.asarray(self.rows.order(rng, points))
             step_keys = drawn_keys(rng, key, points // self.fixed.phase.batch_size)
             state, loss = _run_block(state, self.fixed, block, order, step_keys)
             losses.append(float(loss))  # waits, so that no more than two blocks are in memory

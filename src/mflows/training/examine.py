@@ -18,6 +18,8 @@ ORDER = 100.0
 """Conditions are of order 1 if mean over deviation, and the deviation, are within this factor."""
 REPEATED = 0.5
 """Part of the rows that differ, below which a density may learn them by heart."""
+FEW_ALIKE = 0.1
+"""Effective part of the rows, by their weights, below which these are told to be few."""
 
 
 class OddData(UserWarning):
@@ -36,6 +38,14 @@ def examined(flow: Flow, data: Data, held_out: Data | None) -> tuple[Data, Data 
         warnings.warn(
             f"Only {distinct:.1%} of the rows are different. A density may learn them by heart: "
             "its log_prob at these points then means little. Give more different rows.",
+            OddData,
+            stacklevel=3,
+        )
+    if (alike := data.effective_size) < FEW_ALIKE * len(data):
+        warnings.warn(
+            f"The weights differ so much that {len(data):,} rows tell no more than {alike:,.0f} "
+            "that count alike. Simulate where the weights are large, or leave out rows of small "
+            "weight.",
             OddData,
             stacklevel=3,
         )

@@ -81,7 +81,7 @@ class Fitted:
         flow: The flow with the parameters of the best epoch of every phase.
         history: One row per epoch: phase, epoch, train, validation, seconds.
         notes: What was decided about the start of the phases, and why.
-        rows: Number of points it was trained on.
+        rows: Number of points it was trained on; with weights, of as many that count alike.
         seen: Some of them, and some held out, by which the verdict judges.
     """
 
@@ -125,7 +125,7 @@ def fit(
         key: Random key for the split, the order of points and whatever the objectives draw.
         flow: The flow to start from.
         data: Training data, as ``Data``, in memory or streamed from a file, or as an array of shape
-            (N, *shape).
+            (N, *shape). Those with weights are drawn by these, anew for every epoch.
         phases: A recipe, for instance ``mflows.recipes.manifold_then_density()``.
         validation: Held-out data, or the fraction of ``data`` to hold out; with 0 the training
             loss stands in for the validation loss.
@@ -154,7 +154,7 @@ def fit(
     at = None if folder is None or not resume else read_checkpoint(folder)
     units = _units(flow, data, phases) if at is None or at.centred else Units.none(flow)
     rows = rows_of(flow, data, integer_seed(key), units)
-    judged = None if held_out is None else batch_of(flow, held_out, units)
+    judged = None if held_out is None else batch_of(flow, held_out.unweighted(0), units)
     groups = [_as_group(group, rows.points) for group in phases]
     kinds = [kind for group in groups for kind in _kinds(group)]
     shared = sharing(devices, [phase.batch_size for group in groups for phase in group.phases])
@@ -178,7 +178,7 @@ def fit(
                 at.group = following
     seen = some(data), None if held_out is None else some(held_out)
     flow = _measured(units.put_back(at.flow), seen[0] if seen[1] is None else seen[1])
-    return Fitted(flow, at.history, at.notes, len(data), seen)
+    return Fitted(flow, at.history, at.notes, round(data.effective_size), seen)
 
 
 def _measured(flow: Flow, data: Data) -> Flow:
@@ -324,6 +324,8 @@ def _units(flow: Flow, data: Data, phases: Sequence[Group]) -> Units:
 
 def _split(key, data, validation) -> tuple[Data, Data | None]:
     data = data if isinstance(data, Data) else Data(np.asarray(data))
+    if data.weight is not None and not data.weight.all():
+        data = data[data.weight > 0]
     if isinstance(validation, Data):
         return data, validation
     if not isinstance(validation, float | int):

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from mflows.data import Data, Mapped, Scratch
+from mflows.data.data import by_weight
 from mflows.data.mapped import NUMBERS
 from mflows.flow import Flow
 from mflows.keys import generator
@@ -37,6 +38,7 @@ class Rows:
         stored: The fields of all points, where they are in a file.
         place: What is done with every block, such as placing it on several devices.
         own: What turns the fields of a block into the flow's own coordinates, on the device.
+        weight: How much each point counts, of points in memory.
 
     Attributes:
         sample: Points from which starts are chosen, and that stand in for held-out ones.
@@ -50,9 +52,10 @@ class Rows:
         stored: Columns | None = None,
         place: Callable[[Any], Any] = lambda block: block,
         own: Callable[[Any], Any] | None = None,
+        weight: np.ndarray | None = None,
     ):
         self.sample = place(sample)
-        self._stored, self._place, self._own = stored, place, own
+        self._stored, self._place, self._own, self._weight = stored, place, own, weight
         self.blocks, self.points = 1, sample.x.shape[0]
         if stored is not None:
             width = sum(array.size for array in sample if array is not None) // self.points
@@ -78,11 +81,19 @@ class Rows:
 
         yield from ahead(block, range(first, self.blocks))
 
+    def order(self, rng: np.random.Generator, points: int) -> np.ndarray:
+        """The order in which an epoch sees the points of a block.
+
+        With weights a point is drawn as often as its weight says: so every objective, whatever it
+        compares, sees the weighted distribution.
+        """
+        return rng.permutation(points) if self._weight is None else by_weight(rng, self._weight)
+
     def prepared(self, prepare: Callable[[Block], Block]) -> "Rows":
         """The rows as an objective prepares them: once, those of a file in a temporary file."""
         sample = prepare(self.sample)
         if self._stored is None:
-            return Rows(sample)
+            return Rows(sample, weight=self._weight)
         stretches = [slice(i, i + self.points) for i in range(0, self._count, self.points)]
         files = [None if array is None else Scratch() for array in sample]
         for block in ahead(lambda index: self._block([stretches[index]]), range(len(stretches))):
@@ -95,7 +106,7 @@ class Rows:
 
     def placed(self, place: Callable[[Any], Any]) -> "Rows":
         """The same rows, every block placed."""
-        return Rows(self.sample, self._stored, place, self._own)
+        return Rows(self.sample, self._stored, place, self._own, self._weight)
 
     def _block(self, parts: list[slice]) -> Block:
         """Stretches of rows one after the other, on the device."""
@@ -130,7 +141,7 @@ def rows_of(flow: Flow, data: Data, seed: int, units: Units | None = None) -> Ro
     """
     units = Units(0.0, None) if units is None else units
     if not data.mapped:
-        return Rows(batch_of(flow, data, units))
+        return Rows(batch_of(flow, data, units), weight=data.weight)
     sample = batch_of(flow, data.sample(len(data), seed), units)
     return Rows(sample, _fields(data), own=lambda fields: units.fields(*fields))
 

@@ -110,7 +110,8 @@ class Evidence:
 
 def some(data: Data) -> Data:
     """Rows to judge by, in memory."""
-    return data.sample(JUDGED, 0) if len(data) > JUDGED or data.mapped else data
+    few = len(data) <= JUDGED and not data.mapped and data.weight is None
+    return data if few else data.sample(JUDGED, 0)
 
 
 def evidence(flow: Flow, train: Data, held_out: Data | None, **known: Any) -> Evidence:
