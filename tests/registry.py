@@ -58,6 +58,7 @@ from mflows.charts import (
     spline_coupling,
     spline_stack,
 )
+from mflows.layers.affine import BoundedAffine
 from mflows.nets import SkipMLP
 from mflows.volume import (
     Auto,
@@ -221,6 +222,7 @@ LAYERS: dict[str, Callable[[], AbstractBijection]] = {
     "coupling of affines": lambda: coupling(Affine()),
     "coupling of affines, deep, conditional": lambda: coupling(Affine(), cond_dim=2, depth=2),
     "coupling of splines, conditional": lambda: coupling(spline(), cond_dim=2),
+    "coupling of bounded affines": lambda: coupling(BoundedAffine()),
     "coupling of our splines": lambda: coupling(RationalQuadraticSpline(4, 4.0)),
     "residual coupling": lambda: residual(),
     "residual coupling, conditional": lambda: residual(5, cond_dim=2),

@@ -157,7 +157,8 @@ def weighted(weight) -> Data:
 def test_rows_are_drawn_as_often_as_their_weight_says(weight, seed):
     data = weighted(weight)
     drawn = data.unweighted(seed)
-    assert drawn.weight is None and len(drawn) == len(data)
+    assert drawn.weight is None
+    assert len(drawn) == len(data)
     np.testing.assert_array_equal(drawn.condition, drawn.x[:, :1])
     times = np.bincount((drawn.x[:, 0] / 2).astype(int), minlength=len(data))
     expected = len(data) * data.weight / data.weight.sum()

@@ -16,3 +16,8 @@ from mflows.training.recipes import epochs_for
 )
 def test_epochs_for(points, batch_size, epochs):
     assert epochs_for(points, batch_size) == epochs
+
+
+def test_phases_that_patience_ends_may_take_longer():
+    assert epochs_for(20_000, 100, patient=True) == 4 * 50
+    assert epochs_for(1, 100, patient=True) == 2000  # the cap

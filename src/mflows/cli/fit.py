@@ -165,9 +165,11 @@ def _say(run) -> None:
     seconds = sum(row["seconds"] for row in run.history)
     console = Console()
     console.print(table)
-    weighted = "" if kept.weight is None else f", weighted: as good as {alike:,} that count alike"
+    rows = f"{run.source.rows:,} rows"
+    if kept.weight is not None:
+        rows = f"{rows} (by their weights as good as {alike:,})"
     console.print(
-        f"{run.source.rows:,} rows{weighted}, {len(run.history)} epochs, {seconds:.1f} s of training.",
+        f"{rows}, {len(run.history)} epochs, {seconds:.1f} s of training.",
         highlight=False,
     )
     for note in found.notes:

@@ -285,6 +285,7 @@ class Data:
         """The same of other arrays, whose values are known."""
         x, condition, score, weight = (None if a is None else function(a) for a in self._arrays)
         columns = self.names, self.condition_names
+        assert x is not None
         return type(self)(x, condition, *columns, score, checked=True, weight=weight)
 
 

@@ -163,7 +163,7 @@ def _load(
         score, _ = _take(table, score_names, streamed)
     if not counts:
         return Data(x, theta, names, chosen, score, checked=True)
-    weights = _take(table, counts, streamed=False)[0][:, 0]
+    weights = np.ravel(_take(table, counts, streamed=False)[0])
     data = Data(x, theta, names, chosen, score, checked=True, weight=weights)
     check_weight(weights, table.source)
     return data if weights.all() else data[weights > 0]
@@ -196,7 +196,7 @@ def _choose_columns(
     if weight is not None:
         check_present(table.source, (weight,), choices, role="column of weights")
         counts = table.expand((weight,))
-        if len(counts) > 1 or counts[0] in (*chosen, *_as_names(columns or ())):
+        if len(counts) != 1 or counts[0] in (*chosen, *_as_names(columns or ())):
             raise DataError(
                 f"{table.source}: expected one column of weights, no part of x or the condition; "
                 f"got {listed(counts)}."

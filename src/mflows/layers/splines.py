@@ -1,4 +1,4 @@
-r"""Stacks of rational-quadratic-spline coupling layers (Durkan et al. 2019, arXiv 1906.04032).
+r"""Stacks of coupling layers, of rational-quadratic splines (Durkan et al. 2019, arXiv 1906.04032).
 
 One layer is  P^-1 . C . P  with P a permutation or an LU map and C a coupling layer that
 transforms D // 2 coordinates conditioned on the other D - D // 2. Three choices make manifold
@@ -32,6 +32,7 @@ from flowjax.bijections import (
 from flowjax.utils import get_ravelled_pytree_constructor
 from jaxtyping import Array, PRNGKeyArray
 
+from mflows.layers.affine import BoundedAffine
 from mflows.layers.rational_quadratic import RationalQuadraticSpline
 from mflows.layers.stack import Stack
 from mflows.nets import AngularMLP, ResidualMLP, check_depth
@@ -102,6 +103,7 @@ def spline_coupling(
     interval: float = 6.0,
     width: int = 64,
     blocks: int = 1,
+    affine: bool = False,
 ) -> Coupling:
     """One FlowJAX coupling layer with a residual conditioner, close to the identity.
 
@@ -115,8 +117,13 @@ def spline_coupling(
         interval: Half width of the splines' interval.
         width: Width of the conditioner network.
         blocks: Number of residual blocks in the conditioner network.
+        affine: Scale and shift coordinates (``mflows.layers.affine``) in place of splines.
     """
-    of = transformer(RationalQuadraticSpline, bins, interval)
+    of = (
+        transformer(BoundedAffine)
+        if affine
+        else transformer(RationalQuadraticSpline, bins, interval)
+    )
     conditioner = ResidualMLP(
         key,
         dim - step(dim) + (cond_dim or 0),
@@ -179,8 +186,8 @@ def spline_stack(
             parameters depend on the condition alone.
         layers: Number of coupling layers.
         linear: Put a learned LU map before every coupling layer.
-        settings: ``cond_dim``, ``bins``, ``interval``, ``width`` and ``blocks``, as for
-            `spline_coupling`.
+        settings: ``cond_dim``, ``bins``, ``interval``, ``width``, ``blocks`` and ``affine``, as
+            for `spline_coupling`.
     """
     check_depth("layers", layers)
     keys = jr.split(key, layers + 1)

@@ -20,6 +20,7 @@ not depend on the condition theta unless ``conditional_chart`` says so; the late
 import copyreg
 import json
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -62,6 +63,9 @@ BUILDERS: dict[str, Callable[..., Flow]] = {
     build.__name__: build
     for build in (ambient_flow, pie, fom, m_flow, me_flow, pae, ripf, vae, gan, of_parts)
 }
+"""By name, for the arguments that a flow remembers."""
+for _build in (m_flow, me_flow):  # earlier versions knew splines only, and remember no choice
+    BUILDERS[_build.__name__] = partial(_build, affine=False)
 
 
 def rebuild(key: PRNGKeyArray, built: tuple[str, str], **changes) -> Flow:

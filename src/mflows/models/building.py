@@ -19,8 +19,36 @@ from mflows.conditions import Conditions
 from mflows.flow import QUANTILES, Flow
 from mflows.keys import checked
 
+MANY, MIXED = 8, 100
+"""Features from which on, and up to which, data are given more layers, and LU maps of them all."""
 
-def remembered(build: Callable[..., Flow], *, name: str | None = None) -> Callable[..., Flow]:
+
+def by_size(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of a builder, with those that are ``None`` chosen by the number of features D.
+
+    Below D = 8 charts are 3 spline layers, and densities as many with 10 bins. From there on charts
+    are 6 affine layers of deeper networks, which find a smoother manifold in less time, up to D =
+    100 with LU maps, and densities 6 layers with 6 bins (docs/log/2026-11-29-defaults-by-size.md).
+    """
+    features = arguments.get("rank") or point(arguments["shape"])[1]
+    many = features >= MANY
+    chosen = {
+        "chart_layers": 6 if many else 3,
+        "latent_layers": 6 if many else 3,
+        "linear": MANY <= features <= MIXED,
+        "bins": 6 if many else 10,
+        "blocks": 2 if many else 1,
+        "affine": many,
+    }
+    return {name: chosen.get(name) if value is None else value for name, value in arguments.items()}
+
+
+def remembered(
+    build: Callable[..., Flow],
+    *,
+    name: str | None = None,
+    filled: Callable[[dict[str, Any]], dict[str, Any]] = dict,
+) -> Callable[..., Flow]:
     """Let flows remember their builder and its arguments, so that they can be saved and rebuilt.
 
     A decorator for a builder of one's own:
@@ -37,6 +65,7 @@ def remembered(build: Callable[..., Flow], *, name: str | None = None) -> Callab
         build: Function ``(key, ...) -> Flow``. The key is its only source of arrays; all other
             arguments are what JSON can hold: numbers, strings, lists and ``None``. It is compiled.
         name: Name under which flows remember it, that of the function by default.
+        filled: The arguments, but for the key, with those filled in that are left to be chosen.
     """
     signature = inspect.signature(build)
     compiled = eqx.filter_jit(build)  # one program, not one for each random draw
@@ -47,7 +76,7 @@ def remembered(build: Callable[..., Flow], *, name: str | None = None) -> Callab
         bound = signature.bind(checked(key), *args, **kwargs)
         bound.apply_defaults()
         arguments = {name: value for name, value in bound.arguments.items() if name != "key"}
-        arguments = jax.tree.map(_plain, arguments)
+        arguments = filled(jax.tree.map(_plain, arguments))
         for argument, value in arguments.items():
             if type(value) is int and value >= 1 << 31:
                 raise ValueError(f"Expected {argument} < 2^31; got {value}.")
@@ -123,6 +152,7 @@ def spline_parts(
     conditional: bool,
     layers: tuple[int, int],
     rank: int | None = None,
+    affine: bool = False,
     **settings: Any,
 ) -> tuple[AbstractBijection, Transformed]:
     """A bijection of points for a chart and a `spline_flow` for the density on it.
@@ -133,8 +163,9 @@ def spline_parts(
         latent_dim: Dimension n of the density.
         cond_shape: Shape (C,) of the condition theta, or ``None``.
         conditional: Let the bijection depend on theta too.
-        layers: Number of spline coupling layers of either.
+        layers: Number of coupling layers of either.
         rank: Number of directions in which the bijection bends, the first ones; ``None`` for all.
+        affine: Whether the layers of the bijection are affine.
         **settings: Further arguments of ``mflows.charts.spline_stack``.
     """
     chart_key, latent_key = keys
@@ -145,9 +176,8 @@ def spline_parts(
             f"Expected a rank above the dimension {latent_dim} of the manifold, and at most "
             f"{dim}, the number of features; got {rank}."
         )
-    stack = spline_stack(
-        chart_key, bent, cond_dim=cond_dim if conditional else None, layers=layers[0], **settings
-    )
+    own = {"cond_dim": cond_dim if conditional else None, "affine": affine}
+    stack = spline_stack(chart_key, bent, layers=layers[0], **own, **settings)
     if bent < dim:
         stack = Concatenate([stack, Identity((dim - bent,))])
     latent = spline_flow(latent_key, latent_dim, cond_dim, layers=layers[1], **settings)

@@ -1,6 +1,8 @@
 """Free networks as decoders: autoencoders with a flow on the codes, and adversarial ones."""
 
 import inspect
+from functools import partial
+from typing import Any
 
 import jax.random as jr
 from flowjax.distributions import StandardNormal
@@ -9,11 +11,11 @@ from jaxtyping import PRNGKeyArray
 from mflows.charts import Encoded, Generator, Inverted, Placement
 from mflows.charts.chart import check_latent_dim
 from mflows.flow import Flow
-from mflows.models.building import conditions, point, remembered, size, spline_flow
+from mflows.models.building import by_size, conditions, point, remembered, size, spline_flow
 from mflows.nets import SkipMLP
 
 
-@remembered
+@partial(remembered, filled=by_size)
 def pae(
     key: PRNGKeyArray,
     shape: tuple[int, ...],
@@ -23,8 +25,8 @@ def pae(
     conditional_chart: bool = False,
     width: int = 64,
     blocks: int = 2,
-    latent_layers: int = 3,
-    bins: int = 10,
+    latent_layers: int | None = None,
+    bins: int | None = None,
     interval: float = 6.0,
     tails: bool = False,
 ) -> Flow:
@@ -43,7 +45,8 @@ def pae(
         conditional_chart: Let the manifold depend on theta, not only the density on it.
         width: Width of decoder, encoder and conditioner networks.
         blocks: Number of residual blocks in decoder and encoder.
-        latent_layers: Number of spline coupling layers of the latent density.
+        latent_layers: Number of spline coupling layers of the latent density; ``None``, as of
+            ``bins``, for what serves data of D features (`by_size`).
         bins: Number of spline bins.
         interval: Half width of the splines' interval, in units of the scaled codes.
         tails: Give columns the heavy tails that their data have (``mflows.layers.tails``).
@@ -55,13 +58,13 @@ def pae(
     given = {"cond_size": cond_dim if conditional_chart else None, "width": width, "blocks": blocks}
     generator = Generator(SkipMLP(decoder_key, latent_dim, dim, **given), shape)
     chart = Encoded(generator, SkipMLP(encoder_key, dim, latent_dim, **given))
-    settings = {"layers": latent_layers, "bins": bins, "interval": interval, "width": width}
+    settings: Any = {"layers": latent_layers, "bins": bins, "interval": interval, "width": width}
     latent = spline_flow(latent_key, latent_dim, cond_dim, **settings)
     chart = chart.then(Placement.identity(shape, latent_dim, tails=tails))
     return Flow(chart, latent, conditions=conditions(cond_shape))
 
 
-ripf = remembered(inspect.unwrap(pae), name="ripf")
+ripf = remembered(inspect.unwrap(pae), name="ripf", filled=by_size)
 ripf.__doc__ = """A relaxed injective probability flow (RIPF; Kumar et al. 2020, arXiv 2002.08927).
 
 The parts and arguments of `pae`, trained together: codes, decoder and density by a lower bound of

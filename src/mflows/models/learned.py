@@ -1,5 +1,6 @@
 """M-flows: a learned manifold and a learned density on it, without and with an encoder network."""
 
+from functools import partial
 from typing import Any
 
 import jax.random as jr
@@ -7,11 +8,11 @@ from jaxtyping import PRNGKeyArray
 
 from mflows.charts import Encoded, Pad, Placement
 from mflows.flow import Flow
-from mflows.models.building import conditions, point, remembered, size, spline_parts
+from mflows.models.building import by_size, conditions, point, remembered, size, spline_parts
 from mflows.nets import SkipMLP
 
 
-@remembered
+@partial(remembered, filled=by_size)
 def m_flow(
     key: PRNGKeyArray,
     shape: tuple[int, ...],
@@ -19,15 +20,16 @@ def m_flow(
     cond_shape: tuple[int, ...] | None = None,
     *,
     conditional_chart: bool = False,
-    chart_layers: int = 3,
-    latent_layers: int = 3,
-    linear: bool = False,
-    bins: int = 10,
+    chart_layers: int | None = None,
+    latent_layers: int | None = None,
+    linear: bool | None = None,
+    bins: int | None = None,
     interval: float = 6.0,
     width: int = 64,
-    blocks: int = 1,
+    blocks: int | None = None,
     rank: int | None = None,
     tails: bool = False,
+    affine: bool | None = None,
 ) -> Flow:
     """An M-flow (Brehmer & Cranmer 2020): learned manifold, learned density on it.
 
@@ -37,7 +39,8 @@ def m_flow(
         latent_dim: Dimension n of the manifold, 1 <= n < D.
         cond_shape: Shape (C,) of the condition theta, or ``None``.
         conditional_chart: Let the manifold depend on theta, not only the density on it.
-        chart_layers: Number of spline coupling layers of the chart.
+        chart_layers: Number of coupling layers of the chart. It is ``None``, as are the next three,
+            ``blocks`` and ``affine``, for what serves data of D features (`by_size`).
         latent_layers: Number of spline coupling layers of the latent density.
         linear: Put a learned LU map before every coupling layer.
         bins: Number of spline bins.
@@ -48,13 +51,21 @@ def m_flow(
             n < rank <= D; ``None`` is D. N points span N - 1 directions: where D is larger, this
             rank loses nothing and costs less. The command line, the estimator and sweeps take it.
         tails: Give columns the heavy tails that their data have (``mflows.layers.tails``).
+        affine: Scale and shift coordinates in the chart (``mflows.layers.affine``), in place of
+            splines.
     """
     shape, _ = point(shape)
     plane = Pad(latent_dim, shape)
     splines: Any = dict(
-        linear=linear, bins=bins, interval=interval, width=width, blocks=blocks, rank=rank
+        linear=linear,
+        bins=bins,
+        interval=interval,
+        width=width,
+        blocks=blocks,
+        rank=rank,
+        affine=affine,
     )
-    layers = chart_layers, latent_layers
+    layers: Any = chart_layers, latent_layers
     bijection, latent = spline_parts(
         jr.split(key), shape, latent_dim, cond_shape, conditional_chart, layers, **splines
     )
@@ -62,7 +73,7 @@ def m_flow(
     return Flow(chart, latent, conditions=conditions(cond_shape))
 
 
-@remembered
+@partial(remembered, filled=by_size)
 def me_flow(
     key: PRNGKeyArray,
     shape: tuple[int, ...],
@@ -70,17 +81,18 @@ def me_flow(
     cond_shape: tuple[int, ...] | None = None,
     *,
     conditional_chart: bool = False,
-    chart_layers: int = 3,
-    latent_layers: int = 3,
-    linear: bool = False,
-    bins: int = 10,
+    chart_layers: int | None = None,
+    latent_layers: int | None = None,
+    linear: bool | None = None,
+    bins: int | None = None,
     interval: float = 6.0,
     width: int = 64,
-    blocks: int = 1,
+    blocks: int | None = None,
     encoder_width: int = 64,
     encoder_blocks: int = 2,
     rank: int | None = None,
     tails: bool = False,
+    affine: bool | None = None,
 ) -> Flow:
     """An M_e-flow (Brehmer & Cranmer 2020): an M-flow whose encoder is a network of its own.
 
@@ -92,9 +104,15 @@ def me_flow(
     chart_key, encoder_key, latent_key = jr.split(key, 3)
     plane = Pad(latent_dim, shape)
     splines: Any = dict(
-        linear=linear, bins=bins, interval=interval, width=width, blocks=blocks, rank=rank
+        linear=linear,
+        bins=bins,
+        interval=interval,
+        width=width,
+        blocks=blocks,
+        rank=rank,
+        affine=affine,
     )
-    layers = chart_layers, latent_layers
+    layers: Any = chart_layers, latent_layers
     bijection, latent = spline_parts(
         (chart_key, latent_key), shape, latent_dim, cond_shape, conditional_chart, layers, **splines
     )

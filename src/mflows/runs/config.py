@@ -172,16 +172,20 @@ class Config:
         given = inspect.signature(systems.recipe(recipe)).parameters
         own = given["batch_size"].default
         size = self.batch_size or own
-        epochs = self.epochs or recipes.epochs_for(points, size)
+        settings = self.recipe_settings
+        if self.epochs is None and "tolerance" in given:
+            settings = {"tolerance": TOLERANCE, **settings}
+        patient = bool(settings.get("tolerance"))
+        epochs = self.epochs or recipes.epochs_for(points, size, patient=patient)
         if self.epochs is None and data is not None:
             flow = eqx.filter_eval_shape(self._built, data)
             parameters = sum(getattr(leaf, "size", 0) for leaf in jax.tree.leaves(flow))
-            longest = epochs
-            epochs = recipes.epochs_for(points, size, parameters)
-            if epochs < longest:
+            enough = recipes.epochs_for(points, size)
+            epochs = recipes.epochs_for(points, size, parameters, patient=patient)
+            if epochs < enough:
                 warnings.warn(
                     f"The flow has {parameters:,} parameters, and a step takes a while: it trains "
-                    f"for at most {epochs} epochs, not {longest}. Ask for more (--epochs on the "
+                    f"for at most {epochs} epochs, not {enough}. Ask for more (--epochs on the "
                     "command line) if the loss has not settled by then.",
                     stacklevel=2,
                 )
@@ -191,9 +195,6 @@ class Config:
                 f"Expected JAX to compute in {self.precision}; it computes in {now}. Call "
                 'jax.config.update("jax_enable_x64", ...) before anything else.'
             )
-        settings = self.recipe_settings
-        if self.epochs is None and "tolerance" in given:
-            settings = {"tolerance": TOLERANCE, **settings}
         return replace(
             self,
             recipe=recipe,

@@ -40,6 +40,7 @@ from mflows.training.phases import Alternate, Batch, Either, Group, Phase, phase
 from mflows.training.rows import Rows, batch_of, check_fits, rows_of
 from mflows.training.units import Units
 from mflows.verdict import Warn, evidence, some, warnings_of
+from mflows.verdict.checks import NOT_SETTLED
 
 _EXPLOSION = 1e6
 """A loss this many times its first size, plus one, counts as diverged."""
@@ -280,7 +281,13 @@ class _Training:
             self.monitor.epoch(bar, at.epochs + 1, row)
             losses = [row["validation"] for row in at.history[-at.epochs - 1 :]]
             at.epochs = at.epochs + 1 if pace.goes_on(losses) else phase.epochs
-            if at.settled is None and pace.settled(losses):
+            settled, runs_out = pace.settled(losses), pace.runs_out(losses)
+            if at.settled is None and (settled or runs_out):
+                if not settled:
+                    note = (
+                        f"After {len(losses)} epochs of {phase.name} its {NOT_SETTLED}: the rest "
+                    )
+                    at.notes.append(f"{note}of its {phase.epochs} went to the decay of the rate.")
                 at.settled = len(losses)
                 loop = pace.kept(loop, at.settled)
             self._save(at)

@@ -51,8 +51,11 @@ class Pace:
             return False
         wait = max(-(-SETTLED // self.steps), PATIENT)
         before, last = losses[:-wait], losses[-wait:]
-        still = bool(before) and min(before) - min(last) <= self.phase.tolerance
-        return still or len(losses) >= self._longest
+        return bool(before) and min(before) - min(last) <= self.phase.tolerance
+
+    def runs_out(self, losses: Sequence[float]) -> bool:
+        """Whether no epochs are left in which the loss could settle before the rate falls."""
+        return bool(self.phase.tolerance) and len(losses) >= self._longest
 
     @property
     def _longest(self) -> int:

@@ -24,6 +24,7 @@ RISEN = 1.5  # last training loss of a manifold over the lowest
 EARLY = 0.5  # of the epochs of a phase: the best one comes before
 LEAST_EPOCHS = 8  # from which a curve says something
 LEAST_ROWS = 50  # for each dimension of the manifold
+NOT_SETTLED = "loss had not settled"  # what a note says of a phase that patience did not end
 NOT_UNROLLED = "no better unrolled"  # what a note says of a shape that is closed, or noisy
 
 
@@ -171,6 +172,9 @@ def _coarse(content: Evidence) -> Found:
 
 
 def _unsettled(content: Evidence) -> Found:
+    if cut := [note for note in content.notes if NOT_SETTLED in note]:
+        detail = f"{' '.join(cut)} Train longer, with more epochs."
+        return Warn("The loss was still falling at the end", detail)
     return _of_phases(
         content,
         "validation",

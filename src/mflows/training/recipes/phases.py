@@ -20,6 +20,8 @@ from mflows.training.starts import flat_or_rolled, place_chart, place_latent, un
 
 EPOCHS, MOST_EPOCHS = 25, 1000
 LEAST_STEPS, MOST_STEPS = 5000, 200_000
+PATIENCE = 4
+"""So many times more epochs are given to phases that patience ends."""
 MOST_WORK = 20_000_000_000
 """Steps times parameters of a training whose length is not asked for: 400 steps of 50 million."""
 TOLERANCE = 0.005
@@ -76,10 +78,12 @@ def flat_or_unrolled_manifold(
 ) -> Either:
     """``manifold_phase`` or ``unrolled_manifold_phase``, as the data decide.
 
-    The first learns at 4 times the ``learning_rate``, the second at 0.3 times; it trains all epochs
-    whatever the ``tolerance``.
+    The first learns at 4 times the ``learning_rate``, the second at 0.3 times. With a ``tolerance``
+    the first ends once it has settled, and the second after a quarter of the epochs.
     """
     flat = manifold_phase(epochs, batch_size, 4 * learning_rate, patience, tolerance)
+    if tolerance:
+        epochs = max(epochs // PATIENCE, 1)
     unrolled = unrolled_manifold_phase(epochs, batch_size, 0.3 * learning_rate, patience)
     return Either((flat, unrolled), flat_or_rolled)
 
@@ -149,22 +153,26 @@ def likelihood_phase(
     )
 
 
-def epochs_for(points: int, batch_size: int = 100, parameters: int = 0) -> int:
+def epochs_for(
+    points: int, batch_size: int = 100, parameters: int = 0, *, patient: bool = False
+) -> int:
     """Epochs that are enough for a recipe when none are asked for.
 
     The published 25 epochs for each of two phases; small data get more, for about 5,000 steps per
     phase, but at most 1,000 epochs; large data fewer, for at most 200,000 steps per phase; large
-    flows fewer, for at most 2e10 steps times parameters.
+    flows fewer, for at most 2e10 steps times parameters. Phases that patience ends may take 4 times
+    as many.
 
     Args:
         points: Number of training points.
         batch_size: Points per step.
         parameters: Number of parameters of the flow, if it may be large.
+        patient: Whether phases end once their loss has settled.
     """
     steps = max(points // batch_size, 1)
     most_steps = min(MOST_STEPS, MOST_WORK // (2 * max(parameters, 1)))
-    fewest, most = min(-(-LEAST_STEPS // steps), MOST_EPOCHS), max(most_steps // steps, 1)
-    return 2 * min(max(EPOCHS, fewest), most)
+    enough = max(EPOCHS, -(-LEAST_STEPS // steps)) * (PATIENCE if patient else 1)
+    return 2 * min(enough, MOST_EPOCHS, max(most_steps // steps, 1))
 
 
 def share(epochs: int, parts: int) -> int:
