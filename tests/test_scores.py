@@ -102,7 +102,7 @@ def test_other_units_shift_all_candidates_alike(fitted):
         assert one.noise_variance_ == pytest.approx(other.noise_variance_, rel=1e-4)
 
 
-@pytest.mark.parametrize("model", systems.SYSTEMS)
+@pytest.mark.parametrize("model", [row.name for row in systems.SYSTEMS.values() if row.of == "x"])
 def test_every_system_has_a_score(model, monkeypatch):
     monkeypatch.setattr(estimator, "fit", lambda key, flow, *_, **__: Fitted(flow, []))
     n = 1 if systems.system(model).takes_latent_dim else None

@@ -64,7 +64,7 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
     Args:
         n_components: Dimension n of the manifold, smaller than the number of features; ``None`` for
             systems that learn none, such as ``"af"`` and ``"fom"``.
-        model: Name of the system, out of ``mflows.systems.SYSTEMS``.
+        model: Name of a system of ``mflows.systems.SYSTEMS`` that is a density of x.
         recipe: Name of the recipe that trains it; ``None`` is the system's own.
         settings: Further arguments of the system's builder, as ``{"manifold": "sphere"}`` of
             ``"fom"``.
@@ -314,6 +314,11 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
             raise ValueError(f"{str(error).splitlines()[0]} The first is {where}.") from None
 
     def _check_parameters(self, data: Data) -> None:
+        if system(self.model).of != "x":
+            raise ValueError(
+                f"Expected a model that is a density of X; got {self.model!r}, one of theta given "
+                "x. Train it with mflows.fit or on the command line."
+            )
         for name in ("n_components", "epochs", "batch_size"):
             if getattr(self, name) is not None:
                 _check(name, getattr(self, name), Integral, 1)

@@ -39,6 +39,7 @@ class System:
         manifold: Whether there is a manifold, and whether it is learned.
         density: With respect to what volume it has a density.
         recipes: Names of the recipes that train it, the default first.
+        of: What it is a density of, given the other one: x, or the parameters theta.
     """
 
     name: str
@@ -48,6 +49,7 @@ class System:
     manifold: Literal["learned", "prescribed", "none"]
     density: Literal["on the manifold", "in space", "none"]
     recipes: tuple[str, ...]
+    of: Literal["x", "theta"] = "x"
 
     @property
     def build(self) -> "Callable[..., Flow]":
@@ -77,11 +79,74 @@ class System:
             )
 
     def check_settings(self, settings: Mapping[str, Any]) -> None:
-        """Raise ``ValueError`` unless the builder takes arguments of these names and types."""
-        _check(f"settings of {self.name!r}", self.settings, settings)
+        """Raise ``ValueError`` unless the builder takes arguments of these names and types.
+
+        Numbers are positive, but for those that may be a list, such as bounds.
+        """
+        known = self.settings
+        _check(f"settings of {self.name!r}", known, settings)
         for name, value in settings.items():
-            if type(value) in (int, float) and not 0 < value < math.inf:
+            signed = list in get_args(known[name].annotation)
+            if type(value) in (int, float) and not (signed or 0 < value < math.inf):
                 raise ValueError(f"Expected {name} > 0 and finite; got {value}.")
+
+
+def posterior_of_run(
+    key,
+    shape: tuple[int, ...],
+    cond_shape: tuple[int, ...] | None = None,
+    *,
+    likelihood: str,
+    low: float | list | None = None,
+    high: float | list | None = None,
+    layers: int = 3,
+    bins: int = 10,
+    interval: float = 6.0,
+    width: int = 64,
+    blocks: int = 1,
+) -> "Flow":
+    """The ``mflows.models.posterior_flow`` of a likelihood that ``mflows fit`` or ``save`` wrote.
+
+    Once built, it needs the likelihood's folder no more.
+
+    Args:
+        key: Random key for the initial weights.
+        shape: Shape (k,) of the parameters theta.
+        cond_shape: Shape (D,) of the points x, flattened.
+        likelihood: The folder.
+        low: Lower bounds of theta, or one for all; ``None`` for a prior without bounds.
+        high: Upper bounds.
+        layers: As for ``posterior_flow``, and so the rest.
+        bins: Number of spline bins.
+        interval: Half width of the splines' interval.
+        width: Width of the conditioner networks.
+        blocks: Number of their residual blocks.
+
+    Raises:
+        ValueError: If there is no flow in the folder, no ``posterior_flow`` of it, or if it has
+            points or parameters of other sizes.
+    """
+    from mflows.models import posterior_flow
+    from mflows.saving import load
+
+    known = load(likelihood)
+    flow = posterior_flow(
+        key,
+        known,
+        low=low,
+        high=high,
+        layers=layers,
+        bins=bins,
+        interval=interval,
+        width=width,
+        blocks=blocks,
+    )
+    if (flow.shape, flow.cond_shape) != (shape, cond_shape):
+        raise ValueError(
+            f"Expected theta and x of shapes {flow.shape} and {flow.cond_shape}, which the "
+            f"likelihood in {likelihood} has; got {shape} and {cond_shape}."
+        )
+    return flow
 
 
 MANIFOLD_AND_DENSITY = ("manifold-then-density", "alternating", "simultaneous", "scandal")
@@ -175,6 +240,16 @@ _ROWS = (
         "on the manifold",
         ("maximum-likelihood",),
     ),
+    System(
+        "posterior-flow",
+        "Posterior flow",
+        "density of theta given x, seen through a trained likelihood (--set likelihood=RUN)",
+        posterior_of_run,
+        "none",
+        "in space",
+        ("maximum-likelihood",),
+        of="theta",
+    ),
 )
 
 SYSTEMS: dict[str, System] = {row.name: row for row in _ROWS}
@@ -243,11 +318,16 @@ def parse(text: str) -> Chosen:
     Every SETTING is an argument of the system's builder that is to be true.
 
     Raises:
-        ValueError: If system, setting or recipe are unknown.
+        ValueError: If system, setting or recipe are unknown, or the system is no density of x.
     """
     whole, colon, recipe = text.partition(":")
     name, *switched_on = whole.split("+")
     chosen = system(name)
+    if chosen.of != "x":
+        raise ValueError(
+            f"Expected a density of x; got {name!r}, one of theta given x. Train it with "
+            f"mflows fit --model {name}."
+        )
     if colon:
         chosen.check_recipe(recipe)
     settings = dict.fromkeys(switched_on, True)

@@ -91,7 +91,7 @@ def test_an_interrupt_says_how_to_go_on(command, table, tmp_path, monkeypatch):
 
 def test_divergence_is_one_line_and_status_1(command, table, tmp_path, monkeypatch):
     def diverges(folder, config, **_):
-        flow, phases, _ = config.resolved(54).setup(runs.source.read(config)[0])
+        flow, phases, _ = config.resolved(54).setup(runs.run.read_data(config)[0])
         raise TrainingDiverged(phases[-1], 3, float("nan"), flow, [])
 
     monkeypatch.setattr(runs, "train", diverges)

@@ -27,7 +27,7 @@ SETTINGS = {
 
 
 def test_every_system_is_tried():
-    assert SETTINGS.keys() == SYSTEMS.keys()
+    assert SETTINGS.keys() == SYSTEMS.keys() - {"posterior-flow"}  # which test_posterior.py tries
 
 
 def options(name: str, *more: str) -> list[str]:

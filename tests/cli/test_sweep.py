@@ -129,7 +129,7 @@ def test_an_interrupt_says_how_to_go_on(command, table, tmp_path, monkeypatch):
 
 def test_a_sweep_without_a_finished_trial_says_so(command, table, tmp_path, monkeypatch):
     def diverges(folder, config, **_):
-        flow, phases, _ = config.resolved(54).setup(runs.source.read(config)[0])
+        flow, phases, _ = config.resolved(54).setup(runs.run.read_data(config)[0])
         raise TrainingDiverged(phases[-1], 3, float("nan"), flow, [])
 
     monkeypatch.setattr(runs, "train", diverges)

@@ -21,7 +21,7 @@ def untrained(folder, x: np.ndarray, **changes) -> runs.Run:
     path = folder / "data.npz"
     np.savez(path, x=x)
     config = tiny.config(path, **changes).resolved(len(x))
-    data, source = runs.source.read(config)
+    data, source = runs.run.read_data(config)
     return runs.Run(folder, config, source, config.setup(data).flow, [], {})
 
 

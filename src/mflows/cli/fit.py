@@ -72,6 +72,8 @@ def fit(
 
         mflows fit directions.csv --model fom --set manifold=sphere
 
+        mflows fit sims.npz --model posterior-flow --condition theta --set likelihood=runs/sims
+
         mflows fit --resume --out runs/galaxies
     """
     if data is None and (out is None or not resume):
@@ -192,9 +194,11 @@ def _points(run, data) -> str:
     """Options of ``mflows sample``: how many points, of a conditional flow at which condition."""
     import numpy as np
 
-    names = run.source.condition_names
+    names = run.condition_names
     if not names:
         return "-n 1000"
+    if run.config.system.of == "theta":  # medians of columns are no x that is observed
+        return "-n 1000 --condition-from OBSERVED.csv"
     middle = np.median(data.condition[:1000], axis=0)
     given = ",".join(f"{name}={value:.6g}" for name, value in zip(names, middle, strict=True))
     return f"-n 1000 --condition {shlex.quote(given)}"

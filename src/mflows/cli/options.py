@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -51,7 +52,7 @@ def _asked(
         ),
     ] = None,
     condition: Annotated[
-        str, typer.Option(metavar="A,B", help="Columns that are the condition, not data.")
+        str, typer.Option(metavar="A,B", help="Columns that are the condition theta, not x.")
     ] = "",
     weight: Annotated[
         str | None,
@@ -155,7 +156,14 @@ def on_the_command_line(context: typer.Context) -> list[str]:
 
 
 def _literals(given: str, option: str) -> dict[str, Any]:
-    return {name: literal(value) for name, value in pairs(given, option).items()}
+    return {name: _value(value) for name, value in pairs(given, option).items()}
+
+
+def _value(text: str) -> Any:
+    """Read ``[a,b]`` as a list, anything else as `literal` does."""
+    if text[0] + text[-1] == "[]":
+        return [literal(part.strip()) for part in text[1:-1].split(",")]
+    return literal(text)
 
 
 def check_memory(points: int, dim: int) -> None:
@@ -176,9 +184,9 @@ def names(text: str) -> tuple[str, ...]:
 
 
 def pairs(text: str, option: str) -> dict[str, str]:
-    """Read ``a=1,b=2`` as names and values."""
+    """Read ``a=1,b=[2,3]`` as names and values."""
     found: dict[str, str] = {}
-    for part in names(text):
+    for part in filter(str.strip, re.split(r",(?![^[]*\])", text)):
         name, equals, value = (piece.strip() for piece in part.partition("="))
         if not (name and equals and value):
             raise ValueError(f"Expected {option} as name=value,name=value; got {text!r}.")

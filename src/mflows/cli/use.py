@@ -1,5 +1,6 @@
 """Commands on a trained flow: ``mflows score``, ``sample``, ``project`` and ``report``."""
 
+import math
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -116,18 +117,18 @@ def sample(
     check_output(out)
     opened = open_run(run)
     check_memory(number or 0, opened.flow.dim)
-    names = opened.source.condition_names
+    names = opened.condition_names
     key = jr.key(seed)
     if not names:
         if condition or condition_from is not None:
             raise ValueError(f"{run} is not conditional; leave the condition out.")
         points = opened.flow.sample(key, (number or 1000,))
-        save_array(out, np.asarray(points), opened.source.names)
+        save_array(out, np.asarray(points), opened.names)
     else:
         theta = _conditions(condition, condition_from, names, number)
         points = opened.flow.sample(key, condition=theta)
         more = {} if out.suffix.lower() == ".npy" else dict(zip(names, theta.T, strict=True))
-        save_array(out, np.asarray(points), opened.source.names, more=more)
+        save_array(out, np.asarray(points), opened.names, more=more)
     print(f"Wrote {len(points):,} points to {out}.")
 
 
@@ -159,13 +160,15 @@ def _conditions(text: str, table: Path | None, names: tuple[str, ...], number: i
 
 
 def _rows(table: Path, names: tuple[str, ...]):
-    """The condition's columns of a table, which may hold others, such as the points."""
+    """The condition's columns of a table, which may hold others; or its points, flattened."""
     from mflows.data import Data, load_like
     from mflows.data.read import read_table
 
     source = read_table(table)
     if set(names) <= set(source.present):
         return Data(source.columns(names)[:], names=names).x
+    if not source.names and math.prod(source.shape) == len(names):  # points of several axes
+        return Data(source.columns(())[:]).x.reshape(-1, len(names))
     return load_like(table, names=names).x
 
 
@@ -196,7 +199,7 @@ def project(
     move = opened.flow.nearest if nearest else opened.flow.project
     moved = [np.asarray(move(part.x, part.condition)) for part in _in_pieces(opened, data)]
     points = np.concatenate(moved)
-    save_array(out, points, opened.source.names)
+    save_array(out, points, opened.names)
     print(f"Wrote {len(points):,} rows to {out}.")
 
 

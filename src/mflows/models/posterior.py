@@ -69,8 +69,8 @@ def posterior_flow(
     key: PRNGKeyArray,
     likelihood: Flow,
     *,
-    low: Sequence[float] | None = None,
-    high: Sequence[float] | None = None,
+    low: float | Sequence[float] | None = None,
+    high: float | Sequence[float] | None = None,
     layers: int = 3,
     bins: int = 10,
     interval: float = 6.0,
@@ -97,8 +97,8 @@ def posterior_flow(
         likelihood: A trained flow of x given theta, of shape (k,), built by a function of
             ``mflows.models``. Its chart is copied and does not train further. The angles of `fom`
             have a seam, across which q is not continuous.
-        low: Lower bounds of theta, k numbers, for a prior in a box; ``None`` for one without
-            bounds. Outside of the box there are no samples, and ``log_prob`` is -inf.
+        low: Lower bounds of theta, k numbers or one for all, for a prior in a box; ``None`` for one
+            without bounds. Outside of the box there are no samples, and ``log_prob`` is -inf.
         high: Upper bounds of theta.
         layers: Number of spline coupling layers.
         bins: Number of spline bins.
@@ -178,12 +178,16 @@ def _bounds(low, high, size: int) -> list[list[float]] | None:
     """Lower and upper bounds of a box in numbers of Python, ``None`` without any."""
     if low is None and high is None:
         return None
-    ends = [np.asarray(np.nan if end is None else end, dtype=np.float64) for end in (low, high)]
-    if not all(end.shape == (size,) and np.isfinite(end).all() for end in ends):
+    try:
+        ends = [np.asarray(np.nan if end is None else end, dtype=float) for end in (low, high)]
+        ends = [np.full(size, end) if end.ndim == 0 else end for end in ends]
+    except (TypeError, ValueError):
+        ends = []
+    if not ends or not all(end.shape == (size,) and np.isfinite(end).all() for end in ends):
         raise ValueError(
-            f"Expected low and high of {size} finite numbers each, one for each parameter; got "
-            f"{low} and {high}. A parameter without bounds, or with one, is inferred in other "
-            "units, such as its logarithm, or in a box that is wide enough."
+            f"Expected low and high of {size} finite numbers each, one for each parameter, or of "
+            f"one for all; got {low} and {high}. A parameter without bounds, or with one, is "
+            "inferred in other units, such as its logarithm, or in a box that is wide enough."
         )
     steps = np.maximum(*np.abs(ends)) * jnp.finfo(jnp.result_type(float)).eps
     if not (steps < RESOLVED * (ends[1] - ends[0])).all():

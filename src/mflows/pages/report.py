@@ -1,6 +1,6 @@
 """The report of a run: its folder, its data and its flow, turned into what a report can show."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import equinox as eqx
@@ -11,6 +11,7 @@ import numpy as np
 
 from mflows import simulators
 from mflows.data import Data
+from mflows.data.checks import SHOWN
 from mflows.pages.content import Content, Manifold, View
 from mflows.pages.images import COLUMNS
 from mflows.pages.page import write
@@ -70,14 +71,14 @@ def content(run: Run, *, data: str | Path | None = None) -> Content:
         samples=np.asarray(samples),
         projections=None if projected is None else np.asarray(projected),
         latent=np.asarray(flow.encode(test.x, test.condition)) if learned else None,
-        names=run.source.names if tabular else (),
+        names=run.names if tabular else (),
         views=list(_views(run, test)) if learned and flow.has_density else (),
     )
 
 
 def _lead(run: Run, points: int) -> str:
     dim, latent_dim = run.flow.dim, run.flow.latent_dim
-    given = f", given {', '.join(run.source.condition_names)}" if run.flow.cond_shape else ""
+    given = f", given {_some(run.condition_names)}" if run.flow.cond_shape else ""
     if latent_dim == dim:
         return f"A density on all {dim} dimensions{given}, learned from {points:,} points."
     return (
@@ -114,7 +115,7 @@ def _settings(run: Run) -> dict[str, str]:
     return {
         "model": config.model,
         "recipe": str(config.recipe),
-        "condition": ", ".join(run.source.condition_names) or "none",
+        "condition": _some(run.condition_names) or "none",
         "epochs": str(config.epochs),
         "batch size": str(config.batch_size),
         "learning rate": f"{config.learning_rate:g}, cosine to 0",
@@ -137,6 +138,12 @@ def _provenance(run: Run) -> dict[str, str]:
     }
 
 
+def _some(names: Sequence[str]) -> str:
+    """Names in a row, the first ones of many."""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
 def _views(run: Run, data: Data) -> Iterator[View]:
     """The learned manifold for some conditions, if it is a curve or surface that can be drawn."""
     if (run.flow.shape, run.flow.latent_dim) not in (((2,), 1), ((3,), 1), ((3,), 2)):
@@ -155,7 +162,7 @@ def _conditions(run: Run, data: Data) -> Iterator[tuple[np.ndarray | None, str]]
         return
     quantiles = (0.5, 0.02, 0.98) if data.condition.shape[1] == 1 else (0.5,)
     for row in np.quantile(data.condition, quantiles, axis=0):
-        values = zip(run.source.condition_names, row, strict=True)
+        values = zip(run.condition_names, row, strict=True)
         yield row, ", ".join(f"{name} = {value:.2g}" for name, value in values)
 
 

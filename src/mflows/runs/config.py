@@ -18,7 +18,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from mflows import systems
-from mflows.data import STREAM_FORMATS, Data, check_latent_dim
+from mflows.data import STREAM_FORMATS, Data, DataError, check_latent_dim
 from mflows.flow import Flow
 from mflows.training import recipes
 from mflows.training.phases import Group, phases_of
@@ -137,6 +137,19 @@ class Config:
         return self.recipe or self.system.recipes[0]
 
     @property
+    def likelihood(self) -> Path | None:
+        """The folder of the likelihood through which a density of theta sees x."""
+        folder = self.settings.get("likelihood") if self.system.of == "theta" else None
+        return None if folder is None else Path(folder)
+
+    def in_full(self) -> "Config":
+        """The config with paths that hold in every working directory."""
+        settings = dict(self.settings)
+        if self.likelihood is not None:
+            settings["likelihood"] = str(self.likelihood.resolve())
+        return replace(self, data=str(Path(self.data).resolve()), settings=settings)
+
+    @property
     def streamed(self) -> bool:
         """Whether the data stay in their file."""
         if self.stream is not None:
@@ -178,7 +191,10 @@ class Config:
         patient = bool(settings.get("tolerance"))
         epochs = self.epochs or recipes.epochs_for(points, size, patient=patient)
         if self.epochs is None and data is not None:
-            flow = eqx.filter_eval_shape(self._built, data)
+            if self.likelihood is None:
+                flow = eqx.filter_eval_shape(self._built, data)
+            else:  # what is loaded is numbers, not shapes
+                flow = self._built(data)
             parameters = sum(getattr(leaf, "size", 0) for leaf in jax.tree.leaves(flow))
             enough = recipes.epochs_for(points, size)
             epochs = recipes.epochs_for(points, size, parameters, patient=patient)
@@ -210,6 +226,7 @@ class Config:
 
         Raises:
             ValueError: If a setting does not fit the data.
+            DataError: If there are parameters beyond the bounds of their prior.
         """
         system, flow = self.system, self._built(data)
         if system.manifold == "learned" and self.recipe == "maximum-likelihood":
@@ -225,6 +242,7 @@ class Config:
                 f"Expected no latent dimension for the model {self.model!r}, whose density is on "
                 f"{where}; got {self.latent_dim}. Did you mean --model m-flow?"
             )
+        self._check_bounds(data)
         phases = self.phases()
         objectives = [phase.objective for group in phases for phase in phases_of(group)]
         needed = any(getattr(each, "needs_joint_score", False) for each in objectives)
@@ -256,6 +274,21 @@ class Config:
                     "on the command line); got none."
                 )
         return system.build(self._keys[0], **arguments)
+
+    def _check_bounds(self, data: Data) -> None:
+        """Raise `DataError` for parameters beyond the bounds of their prior, where it has any."""
+        bounds = [self.settings.get(end) for end in ("low", "high")]
+        if self.likelihood is None or None in bounds:
+            return
+        ends = np.array([np.broadcast_to(np.asarray(end), data.shape) for end in bounds])
+        for piece in data.pieces():
+            theta = piece.x
+            low, high = ends.astype(theta.dtype)
+            for row, i in np.argwhere((theta < low) | (theta > high))[:1]:
+                raise DataError(
+                    f"Expected {data.names[i]} from {low[i]:g} to {high[i]:g}, the bounds of its "
+                    f"prior; got {theta[row, i]:g} in {Path(self.data).name}."
+                )
 
     @property
     def _keys(self) -> PRNGKeyArray:

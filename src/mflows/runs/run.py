@@ -22,10 +22,11 @@ import numpy as np
 
 from mflows import data as tables
 from mflows.data import Data, DataError, Split, write_atomically
+from mflows.data.checks import listed
 from mflows.flow import FARTHEST, Flow, Score
 from mflows.runs.config import Config
 from mflows.runs.provenance import UNKNOWN
-from mflows.runs.source import Source, digest, open_data
+from mflows.runs.source import Source, digest, open_data, turned
 from mflows.saving import LoadError, checksum
 from mflows.saving import load as load_flow
 from mflows.version import __version__
@@ -57,6 +58,16 @@ class Run:
     provenance: dict[str, Any]
     parts: Split | None = field(default=None, repr=False)
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the columns that the flow is a density of; none if points have more axes."""
+        return self.source.columns(self.config.system)[0]
+
+    @property
+    def condition_names(self) -> tuple[str, ...]:
+        """Names of the columns of the flow's condition."""
+        return self.source.columns(self.config.system)[1]
+
     def split(self, path: str | Path | None = None) -> Split:
         """The rows it was trained on, and the rows held out.
 
@@ -81,7 +92,7 @@ class Run:
                 f"{path} is not the file that {self.folder} was trained on: its content has "
                 "changed. Restore it, or say where the original is (--data on the command line)."
             )
-        data = open_data(replace(self.config, data=str(path)))
+        data = turned(open_data(replace(self.config, data=str(path))), self.config.system)
         return data.split(self.config.validation_fraction, seed=self.config.seed)
 
     def load(self, path: str | Path, *, stream: bool = False) -> Data:
@@ -95,13 +106,14 @@ class Run:
         Raises:
             DataError: If they cannot be read, lack columns or have another shape.
         """
-        return tables.load_like(
+        data = tables.load_like(
             path,
             names=self.source.names,
             condition_names=self.source.condition_names,
             shape=self.source.shape,
             stream=stream,
         )
+        return turned(data, self.config.system)
 
     def check_reach(self, path: str | Path, data: Data, *, rows_before: int = 0) -> None:
         """Raise `DataError` for points too far from the training data to be scored.
@@ -125,6 +137,34 @@ class Run:
     def score(self, data: Data) -> Score:
         """``Flow.score`` of every row, as NumPy arrays."""
         return jax.tree.map(np.asarray, self.flow.score(data.x, data.condition))
+
+
+def read_data(config: Config) -> tuple[Data, Source]:
+    """The data of a config, as its system is fitted to them, and what to remember of them.
+
+    Raises:
+        DataError: If they cannot be loaded or used, or have other columns than the run of the
+            likelihood that the system is to see x through.
+    """
+    data = open_data(config)
+    names = data.names, data.condition_names
+    source = Source(digest(config.data), len(data), *names, data.shape)
+    data = turned(data, config.system)
+    if (folder := config.likelihood) is not None and (folder / "config.json").is_file():
+        before, known = read_config(folder)
+        if before.system.of != "x":
+            raise DataError(
+                f"Expected the run of a likelihood, a density of x; {folder} holds a "
+                f"{before.model!r}."
+            )
+        seen, got = ((each.names, each.condition_names, each.shape) for each in (known, source))
+        if seen != got:
+            raise DataError(
+                f"Expected x ({listed(known.names)}) and theta ({listed(known.condition_names)}), "
+                f"the columns of the likelihood in {folder}, in {Path(config.data).name}; got x "
+                f"({listed(source.names)}) and theta ({listed(source.condition_names)})."
+            )
+    return data, source
 
 
 def open_run(folder: str | Path) -> Run:

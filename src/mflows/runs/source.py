@@ -1,19 +1,21 @@
 """The data that a run is trained on: what to remember of them, so that a change is noticed."""
 
 import hashlib
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from mflows.data import Data, load, stream
+from mflows.data import Data, DataError, Mapped, load, stream
+from mflows.data.data import column_names
 from mflows.runs.config import Config, check_keys
-from mflows.systems import check_type
+from mflows.systems import System, check_type
 
 
 @dataclass(frozen=True)
 class Source:
-    """The data of a run.
+    """The data of a run, x and condition as they are in the file.
 
     Attributes:
         sha256: Digest of the file's content.
@@ -46,20 +48,40 @@ class Source:
         """The source as plain values."""
         return asdict(self)
 
+    def columns(self, system: System) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Names of the columns that a system is a density of, and of those that are given."""
+        if system.of == "x":
+            return self.names, self.condition_names
+        return self.condition_names, self.names or column_names("x", math.prod(self.shape))
 
-def read(config: Config) -> tuple[Data, Source]:
-    """The data of a config, and what to remember of them.
+
+def turned(data: Data, system: System) -> Data:
+    """Data as a system is fitted to them.
+
+    For a density of theta, theta are the points and x, flattened, their condition.
 
     Raises:
-        DataError: If they cannot be loaded or used.
+        DataError: If such a density has no theta.
     """
-    data = open_data(config)
-    names = data.names, data.condition_names
-    return data, Source(digest(config.data), len(data), *names, data.shape)
+    if system.of == "x":
+        return data
+    if data.condition is None:
+        raise DataError(
+            f"Expected the columns of theta for the model {system.name!r} (--condition on the "
+            "command line); got none."
+        )
+    x, size = data.x, math.prod(data.shape)
+
+    def rows(start: int, stop: int):
+        return x[start:stop].reshape(-1, size)
+
+    flat: Any = Mapped("x", (len(x), size), rows) if isinstance(x, Mapped) else rows(0, len(x))
+    names = data.condition_names, data.names or column_names("x", size)
+    return Data(data.condition, flat, *names, checked=True, weight=data.weight)
 
 
 def open_data(config: Config) -> Data:
-    """Load the data of a config, or open their file.
+    """Load the data of a config, or open their file, x and condition as they are there.
 
     Raises:
         DataError: If they cannot be loaded or used.

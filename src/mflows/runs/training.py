@@ -19,11 +19,12 @@ from mflows.runs.run import (
     Run,
     open_run,
     read_config,
+    read_data,
     read_history,
     read_provenance,
     write_described,
 )
-from mflows.runs.source import Source, check_same, read
+from mflows.runs.source import Source, check_same
 from mflows.saving import BEFORE, save
 from mflows.training import TrainingDiverged, fit
 from mflows.training.devices import leads
@@ -94,8 +95,8 @@ def _train(
 ) -> Run:
     """`train`, while no other process writes to the folder."""
     writes = leads(devices)
-    data, source = read(config)
-    config = replace(config, data=str(Path(config.data).resolve()))
+    data, source = read_data(config)
+    config = config.in_full()
     parts = data.split(config.validation_fraction, seed=config.seed)
     config = config.resolved(len(parts.kept), data)
     flow, phases, key = config.setup(data)

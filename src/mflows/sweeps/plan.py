@@ -14,7 +14,8 @@ from typing import Any
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
 from mflows.runs import Config
-from mflows.runs.source import Source, read
+from mflows.runs.run import read_data
+from mflows.runs.source import Source
 from mflows.sweeps.objectives import Comparable, check_objective, comparable, objective_of
 
 Value = bool | int | float | str
@@ -165,7 +166,7 @@ class Plan:
             DataError: If the data cannot be loaded or used.
             ValueError: If a value does not fit the data.
         """
-        data, source = read(self.config)
+        data, source = read_data(self.config)
         points = len(data.split(self.config.validation_fraction, seed=self.config.seed).kept)
         corners = [(name, config.resolved(points)) for name, config in self.corners()]
         built = [c for name, c in corners if name.startswith("set.") or name == "latent_dim"]
@@ -173,7 +174,7 @@ class Plan:
             config.setup(data)
         phases = [config.phases() for _, config in corners]
         now = corners[0][1].precision
-        config = replace(self.config, data=str(Path(self.config.data).resolve()), precision=now)
+        config = replace(self.config.in_full(), precision=now)
         storage = self.storage
         if storage is not None and "://" not in storage and Path(storage).name != storage:
             storage = str(Path(storage).resolve())
