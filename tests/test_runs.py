@@ -178,7 +178,7 @@ def test_changed_or_missing_data_are_noticed(trained, tmp_path):
         ),
         (
             {"recipe_settings": {"patience": 1.5}},
-            "Expected patience to be of type int or NoneType; got 1.5",
+            "Expected patience to be of type int or None; got 1.5",
         ),
         (
             {"recipe": "canonical", "recipe_settings": {"penalty": -1.0}},

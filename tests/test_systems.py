@@ -109,6 +109,7 @@ def test_a_system_of_one_s_own():
     assert systems.parse("mine:slow").system.build is mf.models.m_flow
     with pytest.raises(ValueError, match="settings of the recipe 'slow' to be none; got 'weight'"):
         systems.check_recipe_settings("slow", {"weight": 1.0})
+    assert mf.models.BUILDERS["m_flow"] is not mf.models.m_flow  # but that of flows of old, too
 
 
 def test_manifold(case):

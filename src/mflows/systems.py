@@ -16,7 +16,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from types import UnionType
+from types import NoneType, UnionType
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_origin
 
 if TYPE_CHECKING:
@@ -272,11 +272,13 @@ def register(system: System) -> None:
     Raises:
         ValueError: If one of its recipes is not known.
     """
-    from mflows.models import BUILDERS
+    from mflows import models
 
     for name in system.recipes:
         recipe(name)
-    BUILDERS[system.build.__name__] = system.build
+    name = system.build.__name__
+    if system.build is not getattr(models, name, None):  # else it is there, for old flows too
+        models.BUILDERS[name] = system.build
     SYSTEMS[system.name] = system
 
 
@@ -373,5 +375,5 @@ def check_type(name: str, value: Any, annotation: Any) -> None:
     numbers = (int,) if float in kinds else ()  # a whole number is a number
     fits = isinstance(value, (*kinds, *numbers))
     if not fits or (isinstance(value, bool) and bool not in kinds):
-        names = " or ".join(kind.__name__ for kind in kinds)
+        names = " or ".join("None" if kind is NoneType else kind.__name__ for kind in kinds)
         raise ValueError(f"Expected {name} to be of type {names}; got {value!r}.")

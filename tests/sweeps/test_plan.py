@@ -20,7 +20,7 @@ BAD = {
     "name": ("m-flow", {"width": Range(2, 4)}, None, "set.NAME or recipe-set.NAME; got 'width'"),
     "seed": ("m-flow", {"seed": Range(0, 4)}, None, "Expected to search learning_rate"),
     "setting": ("m-flow", {"set.depth": Range(2, 4)}, None, "out of .*chart_layers.*got 'depth'"),
-    "type of a setting": ("m-flow", {"set.blocks": Range(1, 2.5)}, None, "type int; got 1.0"),
+    "type of a setting": ("m-flow", {"set.blocks": Range(1, 2.5)}, None, "int or None; got 1.0"),
     "end of a setting": (
         "m-flow",
         {"set.blocks": Range(0, 2)},

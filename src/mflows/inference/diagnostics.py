@@ -46,7 +46,8 @@ def diagnose(samples: Float[np.ndarray, "chains draws k"], *, divergences: int =
     """
     arviz = imported_arviz()
     chains = arviz.convert_to_dataset({"theta": samples.astype(np.float64)})
-    table = arviz.summary(chains, kind="diagnostics", round_to="none")
+    with np.errstate(divide="ignore", invalid="ignore"):  # R-hat is infinite of chains that stay
+        table = arviz.summary(chains, kind="diagnostics", round_to="none")
     found = Diagnostics(*(table[name].to_numpy() for name in Diagnostics._fields))
     if problems := _problems(found, divergences):
         warnings.warn(" ".join(problems), SamplingWarning, stacklevel=4)
