@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import kstest
 from tests.inference.known import LINEAR, PRIOR
 
-from mflows.inference import Calibration, Miscalibrated, calibrate
+from mflows.inference import Calibration, Miscalibrated, SamplingWarning, calibrate
 
 SMALL = {"datasets": 130, "draws": 20, "thin": 2, "warmup": 100}
 
@@ -108,3 +108,22 @@ def test_errors_say_what_to_do(prior):
         calibrate(jr.key(0), lambda key, x: jnp.zeros(3), OneDimension.simulate, prior, datasets=2)
     with pytest.raises(ValueError, match="at least 1"):
         calibrate(jr.key(0), LINEAR, OneDimension.simulate, prior, draws=0)
+
+
+def test_chains_that_have_not_settled_are_told(prior):
+    class Ridge:
+        """A posterior so narrow that steps after a single one of warmup get nowhere."""
+
+        @staticmethod
+        def log_prob(x, theta):
+            return -jnp.square(1e4 * (x - theta)).sum(axis=-1)
+
+    def simulator(theta, rng):
+        return theta + 1e-4 * rng.normal(size=1)
+
+    short = {"datasets": 20, "draws": 10, "thin": 1, "warmup": 1}
+    with (
+        pytest.warns(SamplingWarning, match="% of the chains have not settled"),
+        pytest.warns(Miscalibrated),
+    ):
+        calibrate(jr.key(0), Ridge, simulator, prior, **short)

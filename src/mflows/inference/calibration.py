@@ -32,6 +32,7 @@ from scipy.stats import kstest, kstwo
 from mflows.flow import Flow
 from mflows.inference.alarms import Misspecified, alarm_of_prior
 from mflows.inference.chains import shown_whole
+from mflows.inference.diagnostics import SamplingWarning, imported_arviz
 from mflows.inference.likelihood import filled, log_likelihood
 from mflows.inference.no_u_turn import chain
 from mflows.inference.posterior import LogPosterior
@@ -44,6 +45,8 @@ MASSES = (0.5, 0.9)
 """Masses of the regions whose coverage the summary shows."""
 IN_DOUBT = 0.01
 """P-value below which a posterior is said to be miscalibrated, over the number of tests."""
+UNSETTLED = 0.1
+"""Share of the chains that are not settled, above which the answer is in doubt."""
 _AT_ONCE = 128
 _TRIES = 16
 
@@ -169,6 +172,8 @@ def calibrate(
 
     Warns:
         Miscalibrated: If the posteriors do not hold the truth as often as they claim.
+        SamplingWarning: If more than a tenth of the chains have not settled, so that the answer is
+            about them rather than the model.
     """
     if min(datasets, points, draws, thin, warmup) < 1:
         raise ValueError("Expected datasets, points, draws, thin and warmup of at least 1.")
@@ -186,6 +191,13 @@ def calibrate(
     if hasattr(model, "log_prob"):  # a flow or a simulator
         settings = warmup, draws, thin
         found, density, at_truth = _sampled(key, model, known, x, theta, settings, report)
+        if (share := _unsettled(found)) > UNSETTLED:
+            warnings.warn(
+                f"{share:.0%} of the chains have not settled: parts of a chain disagree (R-hat). "
+                "What follows is about the chains, not the model. Use more warmup or a larger thin.",
+                SamplingWarning,
+                stacklevel=2,
+            )
     else:
         found = _drawn(key, model, x, report)  # pyright: ignore[reportArgumentType]
     rng = generator(judge_key)
@@ -252,6 +264,21 @@ def _chains(given, target: LogPosterior, warmup: int, draws: int, thin: int):
         return theta, drawn.log_prob[thin - 1 :: thin] - log_det, here(truth)
 
     return jax.vmap(of_dataset)(*given)
+
+
+def _unsettled(found: Float[np.ndarray, "datasets L k"]) -> float:
+    """Share of the data sets of which the quarters of the chain disagree.
+
+    R-hat above 1 + 18 / L in any parameter, which one in 200 chains of independent draws has.
+    """
+    draws = found.shape[1]
+    if draws < 8:  # too few to see it
+        return 0.0
+    halves = np.stack(np.split(found.swapaxes(0, 1)[: 2 * (draws // 2)], 2))  # each is split again
+    arviz, each = imported_arviz(), np.moveaxis(halves, (2, 3), (0, 1))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        r_hat = np.array([[arviz.rhat(chains) for chains in dataset] for dataset in each])
+    return float(np.mean(~(r_hat <= 1 + 18 / draws).all(axis=1)))  # NaN of one that never moved
 
 
 def _drawn(key, sampler: Callable, x: np.ndarray, report) -> np.ndarray:
