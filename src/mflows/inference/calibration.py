@@ -194,7 +194,7 @@ def calibrate(
         if (share := _unsettled(found)) > UNSETTLED:
             warnings.warn(
                 f"{share:.0%} of the chains have not settled: parts of a chain disagree (R-hat). "
-                "What follows is about the chains, not the model. Use more warmup or a larger thin.",
+                "The result is of the chains, not the model. Use more warmup or a larger thin.",
                 SamplingWarning,
                 stacklevel=2,
             )
