@@ -248,6 +248,23 @@ def test_rows_are_sorted_kept_and_added_to(tmp_path, capsys):
     assert rows() == [("0", "af", 0), ("0.1", "af", 0)]
 
 
+def beside_another(job):
+    """Another process measures the other system meanwhile, in the same folder."""
+    if job.labels["model"] == "af" and job.seed == 0:
+        TRIAL(job.out, ("m-flow",))
+    return counted(job)
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_rows_of_two_processes_are_kept(tmp_path, overwrite):
+    if overwrite:
+        TRIAL(tmp_path, ("af",), 3)  # one seed more, that goes
+    replace(TRIAL, measure=beside_another)(tmp_path, ("af",), 2, overwrite=overwrite)
+    rows = json.loads((tmp_path / "results.json").read_text())
+    assert {(row["model"], row["seed"]) for row in rows} == {("m-flow", 0), ("af", 0), ("af", 1)}
+    assert len(rows) == 6
+
+
 def test_rows_of_the_short_version_are_not_results(tmp_path):
     short = replace(TRIAL, quick={"noise": ("0",)}, finish=None)
     short(tmp_path, ("af",), quick=True)

@@ -174,14 +174,13 @@ class Experiment:
             )
         out.mkdir(parents=True, exist_ok=True)
         path = out / "results.json"
-        rows: list[Row] = []
-        if path.is_file() and not overwrite:
-            rows = json.loads(path.read_text())
-            if any(row.get("quick", False) != quick for row in rows):
-                raise ValueError(
-                    f"{path} holds rows of the {'full' if quick else 'short'} version, with which "
-                    "these cannot stand. Give another --out, or replace them with --overwrite."
-                )
+        stale = _read(path) if overwrite else []
+        rows = [] if overwrite else _read(path)
+        if any(row.get("quick", False) != quick for row in rows):
+            raise ValueError(
+                f"{path} holds rows of the {'full' if quick else 'short'} version, with which "
+                "these cannot stand. Give another --out, or replace them with --overwrite."
+            )
         asked = [
             Job(out, dict(zip(axes, values[::-1], strict=True)), seed, quick, overwrite, jobs == 1)
             for seed in range(count)
@@ -189,8 +188,12 @@ class Experiment:
         ]
         known = [*map(self._key, rows)]
         missing = [job for job in asked if (*job.labels.values(), job.seed) not in known]
+        own: dict[tuple, Row] = {}
         for row in run_jobs(self._row, [(job,) for job in missing], jobs):
-            rows = self._sorted([*rows, row], axes)
+            own[self._key(row)] = row
+            others = [each for each in _read(path) if each not in stale]  # of other processes, too
+            others = [each for each in others if self._key(each) not in own]
+            rows = self._sorted([*others, *own.values()], axes)
             write_atomically(path, json.dumps(rows, indent=2).encode())
         console = Console()
         console.print(self._table(rows))
@@ -246,6 +249,10 @@ class Experiment:
             numbers = [_text(row.get(key)) for key in self.columns if key not in labels]
             table.add_row(*named, f"{row[self.seed]}{mark(row['status'])}", *numbers)
         return table
+
+
+def _read(path: Path) -> list[Row]:
+    return json.loads(path.read_text()) if path.is_file() else []
 
 
 def trained(folder: Path, config: runs.Config, *, overwrite: bool, progress: bool) -> runs.Run:
