@@ -67,6 +67,9 @@ def test_its_density_is_one_within_its_bounds_and_none_outside(boxed):
     outside = np.array([[1.001, 1e-9], [0.0, -1e-12], [-2.0, 1e-9]])
     np.testing.assert_array_equal(boxed.log_prob(outside, x), -np.inf)
     np.testing.assert_allclose(boxed.distance(outside, x), [0.001, 1e-12, 1.0], rtol=1e-6)
+    pairs = mf.data.Data(outside, condition=np.tile(x, (3, 1)))
+    with pytest.raises(mf.data.DataError, match=r"to 1, the bounds of its prior; got"):
+        mf.fit(jr.key(0), boxed, pairs, mf.recipes.maximum_likelihood(1), progress=False)
 
 
 def test_it_comes_back_bit_for_bit(boxed, tmp_path):

@@ -18,11 +18,12 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from mflows import systems
-from mflows.data import STREAM_FORMATS, Data, DataError, check_latent_dim
+from mflows.data import STREAM_FORMATS, Data, check_latent_dim
 from mflows.flow import Flow
 from mflows.training import recipes
 from mflows.training.phases import Group, phases_of
 from mflows.training.recipes.phases import TOLERANCE
+from mflows.training.rows import check_within
 
 PRECISIONS = ("float32", "float64")
 LARGE = 1 << 30
@@ -242,7 +243,7 @@ class Config:
                 f"Expected no latent dimension for the model {self.model!r}, whose density is on "
                 f"{where}; got {self.latent_dim}. Did you mean --model m-flow?"
             )
-        self._check_bounds(data)
+        check_within(flow, data)
         phases = self.phases()
         objectives = [phase.objective for group in phases for phase in phases_of(group)]
         needed = any(getattr(each, "needs_joint_score", False) for each in objectives)
@@ -274,21 +275,6 @@ class Config:
                     "on the command line); got none."
                 )
         return system.build(self._keys[0], **arguments)
-
-    def _check_bounds(self, data: Data) -> None:
-        """Raise `DataError` for parameters beyond the bounds of their prior, where it has any."""
-        bounds = [self.settings.get(end) for end in ("low", "high")]
-        if self.likelihood is None or None in bounds:
-            return
-        ends = np.array([np.broadcast_to(np.asarray(end), data.shape) for end in bounds])
-        for piece in data.pieces():
-            theta = piece.x
-            low, high = ends.astype(theta.dtype)
-            for row, i in np.argwhere((theta < low) | (theta > high))[:1]:
-                raise DataError(
-                    f"Expected {data.names[i]} from {low[i]:g} to {high[i]:g}, the bounds of its "
-                    f"prior; got {theta[row, i]:g} in {Path(self.data).name}."
-                )
 
     @property
     def _keys(self) -> PRNGKeyArray:

@@ -12,12 +12,14 @@ from typing import Any, TypeVar
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import PRNGKeyArray
+from paramax import unwrap
 
-from mflows.data import Data, Mapped, Scratch
+from mflows.data import Data, DataError, Mapped, Scratch
 from mflows.data.data import by_weight
 from mflows.data.mapped import NUMBERS
 from mflows.flow import Flow
 from mflows.keys import generator
+from mflows.layers.box import Box
 from mflows.training.phases import Batch, Supervised
 from mflows.training.units import Units
 
@@ -163,6 +165,23 @@ def check_fits(flow: Flow, data: Data) -> None:
             f"Expected data of shape {flow.shape} with condition {flow.cond_shape} for this flow; "
             f"got {data.shape} with condition {data.cond_shape}."
         )
+    check_within(flow, data)
+
+
+def check_within(flow: Flow, data: Data) -> None:
+    """Raise `DataError` for parameters beyond the bounds of their prior, where the flow has any."""
+    box = getattr(flow.chart, "bijection", None)
+    if not isinstance(box, Box):
+        return
+    box = unwrap(box)
+    for piece in data.pieces():
+        theta = piece.x
+        low, high = (np.asarray(end).astype(theta.dtype) for end in (box.low, box.high))
+        for row, i in np.argwhere((theta < low) | (theta > high))[:1]:
+            raise DataError(
+                f"Expected {data.names[i]} from {low[i]:g} to {high[i]:g}, the bounds of its "
+                f"prior; got {theta[row, i]:g}."
+            )
 
 
 def _fields(data: Data) -> Columns:
