@@ -10,6 +10,7 @@ from tests import tiny
 
 from mflows import experiments, runs, simulators
 from mflows.data import data, load
+from mflows.simulators.physics import wbf_higgs
 
 
 def test_score_writes_log_prob_and_distance(command, run, tmp_path):
@@ -142,11 +143,42 @@ def test_simulate(command, tmp_path):
     assert pl.read_csv(tmp_path / "a.csv").columns == ["x0", "x1", "x2", "theta"]
 
 
+def few_events(monkeypatch, folder):
+    """Parts of 15 events in this process, and a cache of their own."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder))
+    monkeypatch.setattr(wbf_higgs, "PART", 15)
+    monkeypatch.setattr("os.sched_getaffinity", lambda process: {0}, raising=False)
+
+
 # Lorenz follows 100 trajectories to time 1,000, however few points are asked for.
 @pytest.mark.parametrize("name", sorted({*simulators.names()} - {"lorenz"}))
-def test_every_simulator_has_its_command(command, name, tmp_path):
+def test_every_simulator_has_its_command(command, name, tmp_path, monkeypatch):
+    few_events(monkeypatch, tmp_path)
     result = command("simulate", name, "-n", 20, "--out", tmp_path / "a.npz")
     assert result.exit_code == 0, result.output
+
+
+def test_events_come_with_what_is_known_of_them(command, tmp_path, monkeypatch):
+    few_events(monkeypatch, tmp_path)
+    for count, suffix in ((20, "npz"), (12, "csv"), (20, "npy")):
+        out = tmp_path / f"{count}.{suffix}"
+        given = ("wbf-higgs", "-n", count, "--seed", 3, "--out", out)
+        assert command("simulate", *given).exit_code == 0
+    with np.load(tmp_path / "20.npz") as file:
+        assert {name: array.shape for name, array in file.items()} == {
+            "x": (20, 40), "names": (40,), "components": (20, 10), "flavours": (20, 4),
+            "channel": (20,),
+        }  # fmt: skip
+        x = file["x"]
+    np.testing.assert_array_equal(np.load(tmp_path / "20.npy"), x)
+    table = pl.read_csv(tmp_path / "12.csv")
+    np.testing.assert_allclose(table["m(jj)"], x[:12, 37], rtol=1e-6)
+    assert {"components9", "flavours0", "channel"} < {*table.columns}
+
+    monkeypatch.setitem(sys.modules, "pythia8mc", None)
+    result = command("simulate", "wbf-higgs", "-n", 20, "--seed", 4, "--out", tmp_path / "a.npz")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("Error: Events of particle physics need Pythia: pip install")
 
 
 def test_simulate_was_called_data(command, tmp_path):

@@ -65,6 +65,8 @@ def status_of(error: Exception) -> int | None:
         return 2
     if isinstance(error, OSError | MemoryError | OverflowError):  # a full disk, too large a number
         return 2
+    if isinstance(error, ModuleNotFoundError) and "pip install" in str(error):  # an extra of ours
+        return 2
     if "RESOURCE_EXHAUSTED" in str(error) or "Out of memory" in str(error):  # JAX's MemoryError
         return 2
     # Not imported: a command that has not imported training cannot have diverged.

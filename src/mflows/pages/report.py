@@ -16,7 +16,7 @@ from mflows.pages.content import Content, Manifold, View
 from mflows.pages.images import COLUMNS
 from mflows.pages.page import write
 from mflows.runs import Run
-from mflows.simulators import HasLogProb, HasSurface
+from mflows.simulators import HasLogProb, HasSurface, Simulator
 from mflows.verdict import Conditioning, Points, at_points
 
 POINTS = 5000
@@ -181,7 +181,7 @@ def _truth(run: Run, data: Data, condition) -> Manifold | None:
     theta = np.zeros(0) if condition is None else condition
     if not (isinstance(simulator, HasSurface) and isinstance(simulator, HasLogProb)):
         return None
-    if theta.shape != simulator.prior.shape:
+    if not isinstance(simulator, Simulator) or theta.shape != simulator.prior.shape:
         return None
     z = np.asarray(simulator.unembed(data.x))
     if z.shape[1] != run.flow.latent_dim:

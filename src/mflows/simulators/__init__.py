@@ -5,14 +5,16 @@ used: the names are known without JAX.
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mflows.simulators.lorenz import Lorenz
+    from mflows.simulators.physics.wbf_higgs import WBFHiggs
     from mflows.simulators.polynomial_surface import PolynomialSurface
     from mflows.simulators.redundant import RedundantObservables
     from mflows.simulators.rolled import SCurve, Spiral, SwissRoll
     from mflows.simulators.simulator import (
+        Generator,
         HasDistance,
         HasJointScore,
         HasLogProb,
@@ -30,6 +32,7 @@ __all__ = [
     "ConditionalSphere",
     "GaussianCircle",
     "GaussianSphere",
+    "Generator",
     "HasDistance",
     "HasJointScore",
     "HasLogProb",
@@ -45,6 +48,7 @@ __all__ = [
     "Spiral",
     "SwissRoll",
     "TwoMoons",
+    "WBFHiggs",
     "named",
     "names",
 ]
@@ -62,10 +66,11 @@ _SIMULATORS = {
     "spiral": "rolled.Spiral",
     "swiss-roll": "rolled.SwissRoll",
     "two-moons": "two_moons.TwoMoons",
+    "wbf-higgs": "physics.wbf_higgs.WBFHiggs",
 }
 """Name -> file and class, which is called without arguments."""
 
-_HOMES = {kind: home for home, _, kind in (path.partition(".") for path in _SIMULATORS.values())}
+_HOMES = {kind: home for home, _, kind in (path.rpartition(".") for path in _SIMULATORS.values())}
 
 
 def names() -> tuple[str, ...]:
@@ -73,11 +78,11 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(_SIMULATORS))
 
 
-def named(name: str) -> "Simulator":
-    """Return the simulator called ``name``; ``ValueError`` lists the known names."""
+def named(name: str) -> Any:
+    """Return the simulator or generator called ``name``; ``ValueError`` lists those there are."""
     if name not in _SIMULATORS:
         raise ValueError(f"Expected a simulator out of: {', '.join(names())}; got {name!r}.")
-    home, _, kind = _SIMULATORS[name].partition(".")
+    home, _, kind = _SIMULATORS[name].rpartition(".")
     return getattr(import_module(f"mflows.simulators.{home}"), kind)()
 
 

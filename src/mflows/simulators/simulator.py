@@ -11,7 +11,7 @@ shape ``(..., D)``. A simulator without parameters has ``k = 0``.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -33,6 +33,22 @@ class Simulator(Protocol):
 
     def simulate(self, key: PRNGKeyArray, theta: ArrayLike) -> Float[Array, "... D"]:
         """One point of shape (D,) for every parameter vector in ``theta``."""
+        ...
+
+
+@runtime_checkable
+class Generator(Protocol):
+    """Makes points in parts that take long, each by itself, on a core of its own."""
+
+    names: tuple[str, ...]
+
+    def parts(self, count: int, seed: int) -> list[tuple]:
+        """What `part` has to be called with, in order, for so many points or a few more."""
+        ...
+
+    @staticmethod
+    def part(*arguments: Any) -> dict[str, np.ndarray]:
+        """Arrays of as many rows each: ``x`` of shape (N, D), and what else is known of points."""
         ...
 
 
