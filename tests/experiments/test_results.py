@@ -40,7 +40,7 @@ def test_systems_have_median_mean_and_worst_and_every_run_a_row():
     lines = markdown("An experiment", ROWS, published=published).splitlines()
     assert "| model | runs | error | outlier_auc |" in lines
     assert "| a | 3, 1 failed | 1.5 (1.83; 3) | 0.8 (0.8; 0.7) |" in lines  # least AUC is worst
-    assert "| *published* |  |  | .6 |" in lines
+    assert "| *a, published* |  |  | .6 |" in lines
     assert "| b | 1 | - | 0.5 |" in lines
     assert "| a | 0 | 1 | 0.9 | finished | abcabca |" in lines
     assert "| a | 1 | 3 | 0.8 | diverged |  |" in lines
@@ -63,7 +63,7 @@ def test_tables_are_written_for_experiments_that_were_run(tmp_path):
     (tmp_path / "runs" / "digits").mkdir(parents=True)
     (tmp_path / "runs" / "other").mkdir()
     for name in ("digits", "other"):
-        rows = [{**row, "curve": [1.0]} for row in ROWS]
+        rows = [{**row, "curve": [1.0], "together": None} for row in ROWS]
         (tmp_path / "runs" / name / "results.json").write_text(json.dumps(rows))
     written = write_tables(tmp_path / "runs", tmp_path / "docs")
     assert written == [tmp_path / "docs" / "digits.md"]

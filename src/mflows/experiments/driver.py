@@ -124,7 +124,7 @@ class Experiment:
         seed: What the seed is called in rows.
         most_seeds: Largest number of seeds, if there is one.
         finish: Called with the folder and the rows asked for: reports and figures.
-        published: Published numbers of a system, by its first label and the metric.
+        published: Published numbers of a system, by its labels and the metric.
     """
 
     title: str

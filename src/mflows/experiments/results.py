@@ -45,8 +45,9 @@ def write_tables(runs: Path, out: Path) -> list[Path]:
 
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
-    """The row without curves and histories."""
-    return {key: value for key, value in row.items() if not isinstance(value, list)}
+    """The row without curves and histories, and without what was not measured."""
+    unknown = lambda key, value: value is None and key != "commit"  # noqa: E731
+    return {k: v for k, v in row.items() if not isinstance(v, list) and not unknown(k, v)}
 
 
 def markdown(
@@ -63,7 +64,7 @@ def markdown(
         rows: One for each run. Texts but for ``status`` and ``commit`` name the system, whole
             numbers the run; the others are metrics.
         columns: Metric -> its heading, of those that the table of systems shows; all if empty.
-        published: Published numbers of a system, by its first name and the metric.
+        published: Published numbers of a system, by its names and the metric.
     """
     keys = dict.fromkeys(key for row in rows for key in row if key not in ("status", "commit"))
     kinds = {key: next(type(row[key]) for row in rows if key in row) for key in keys}
@@ -79,8 +80,9 @@ def markdown(
         count = f"{len(members)}" + (f", {failed} failed" if failed else "")
         spreads = [_spread(k, [row[k] for row in members if k in row]) for k in shown]
         systems.append([*group, count, *spreads])
-        if known := published.get("".join(group[:1])):
-            systems.append(["*published*", *group[1:], "", *(known.get(k, "") for k in shown)])
+        if known := published.get(" ".join(group)):
+            name_of = f"*{group[0]}, published*"
+            systems.append([name_of, *group[1:], "", *(known.get(k, "") for k in shown)])
     runs = [
         [_text(row.get(k, "-")) for k in (*labels, *counts, *metrics)]
         + [row.get("status", ""), _short(row.get("commit") or "")]
