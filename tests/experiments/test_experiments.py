@@ -12,9 +12,8 @@ import numpy as np
 import pytest
 from flowjax.bijections import Identity
 from flowjax.distributions import Normal
-from sbi.inference.posteriors import mcmc_posterior
-from sbi.samplers.mcmc import SliceSamplerVectorized
 from tests.experiments.slow import make_slowly
+from tests.slices import start_at_a_good_width
 
 import mflows as mf
 from mflows import experiments, simulators
@@ -174,14 +173,9 @@ def test_lorenz(tmp_path, monkeypatch, capsys):
     assert reports == [tmp_path / "m-flow-0"]
 
 
-def untuned(*args, **settings):
-    """The slice sampler of sbi, whose width is about right instead of tuned."""
-    return SliceSamplerVectorized(*args, **{**settings, "tuning": 1, "init_width": 0.5})
-
-
 @pytest.mark.filterwarnings("ignore:Maximum number of epochs")  # of sbi, asked for two
 def test_inference_benchmark(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(mcmc_posterior, "SliceSamplerVectorized", untuned)
+    start_at_a_good_width(monkeypatch)
     experiments.named("inference-benchmark")(tmp_path, None, 1, True)
     rows = json.loads((tmp_path / "results.json").read_text())
     assert [row["method"] for row in rows] == ["likelihood", "posterior", "npe", "nle"]
