@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from flowjax.bijections import Identity
 from flowjax.distributions import Normal
+from tests.experiments.slow import make_slowly
+from tests.slices import start_at_a_good_width
 
 import mflows as mf
 from mflows import experiments, simulators
@@ -43,8 +45,6 @@ def test_every_experiment_has_a_file():
 def test_polynomial_surface(tmp_path, capsys, monkeypatch):
     for name, value in (("POINTS", 1000), ("OUTLIERS", 200), ("GRID", 21)):
         monkeypatch.setattr(polynomial_surface.figures, name, value)
-    fewer = partial(polynomial_surface.nuts, draws=100, warmup=50)
-    monkeypatch.setattr(polynomial_surface, "nuts", fewer)
     experiments.named("polynomial-surface")(tmp_path, ("m-flow", "af"), 1, True)
     rows = json.loads((tmp_path / "results.json").read_text())
     assert [row["model"] for row in rows] == ["m-flow", "af"]
@@ -57,13 +57,14 @@ def test_polynomial_surface(tmp_path, capsys, monkeypatch):
     for figure in ("surface.png", "manifold.png"):
         assert (tmp_path / "m-flow-0" / figure).stat().st_size > 10_000
     before = (tmp_path / "m-flow-0" / "flow.safetensors").read_bytes()
-    experiments.named("polynomial-surface")(tmp_path, ("m-flow",), 1, True)
+    again = replace(experiments.named("polynomial-surface"), finish=None)
+    again(tmp_path, ("m-flow",), 1, True)
     assert (tmp_path / "m-flow-0" / "flow.safetensors").read_bytes() == before
 
 
 def test_posteriors_of_the_truth_agree_and_one_of_other_points_does_not(monkeypatch):
     truth = PolynomialSurface()
-    fewer = partial(polynomial_surface.nuts, draws=500, warmup=200)
+    fewer = partial(polynomial_surface.nuts, draws=400, warmup=100)
     monkeypatch.setattr(polynomial_surface, "nuts", fewer)
     assert abs(polynomial_surface.posterior_mmd(truth)["mmd2"]) < 0.01
     observed = truth.simulate(jax.random.key(0), jnp.full((20, 1), -0.9))
@@ -82,6 +83,7 @@ def test_digits(tmp_path):
 
 def test_rolled_shapes(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(starts, "WIDE", 8)
+    monkeypatch.setattr(rolled_shapes, "TEST", 500)
     assert list(rolled_shapes.SHAPES) == ["swiss-roll", "s-curve", "spiral"]
     with pytest.warns(UserWarning, match="may be torn"):
         experiments.named("rolled-shapes")(tmp_path, ("m-flow",), 1, True)
@@ -172,7 +174,8 @@ def test_lorenz(tmp_path, monkeypatch, capsys):
 
 
 @pytest.mark.filterwarnings("ignore:Maximum number of epochs")  # of sbi, asked for two
-def test_inference_benchmark(tmp_path, capsys):
+def test_inference_benchmark(tmp_path, capsys, monkeypatch):
+    start_at_a_good_width(monkeypatch)
     experiments.named("inference-benchmark")(tmp_path, None, 1, True)
     rows = json.loads((tmp_path / "results.json").read_text())
     assert [row["method"] for row in rows] == ["likelihood", "posterior", "npe", "nle"]
@@ -196,17 +199,12 @@ def test_jobs_run_side_by_side_and_come_back():
     assert list(run_jobs(abs, [(-1,), (-2,)], 1)) == [1, 2]
 
 
-def make_slowly(folder):
-    folder.mkdir()
-    time.sleep(0.2)
-
-
 def test_after_a_job_has_failed_no_more_start(tmp_path):
     folders = [tmp_path / "absent" / "one", *(tmp_path / str(n) for n in range(20))]
     with pytest.raises(FileNotFoundError):
         list(run_jobs(make_slowly, [(folder,) for folder in folders], 2))
     made = len(list(tmp_path.iterdir()))
-    time.sleep(1)
+    time.sleep(0.5)
     assert len(list(tmp_path.iterdir())) == made < 10
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,8 +15,10 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 from tests import tiny
+from typer.testing import CliRunner
 
 from mflows import runs
+from mflows.cli import app
 from mflows.saving import LoadError
 from mflows.sweeps import Choice, Plan, Range, objectives, open_sweep, read_plan, work
 from mflows.sweeps.storage import STALE, Heartbeat, is_dead
@@ -126,13 +129,20 @@ def test_a_killed_worker_s_trial_goes_on_and_the_sweep_is_the_same(swept, table,
 @pytest.mark.parametrize("storage", ["optuna.db", "journal.log"])
 def test_workers_share_the_trials_and_do_none_twice(table, tmp_path, storage):
     folder = tmp_path / "sweep"
-    workers = [start(command(table, folder, 3, "--storage", storage)) for _ in range(2)]
-    told = [worker.communicate()[1] for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], told
+    arguments = command(table, folder, 3, "--storage", storage)
+    worker = start(arguments)
+    while not (folder / "trials" / "0000").is_dir():
+        assert worker.poll() is None, worker.communicate()[1]
+        time.sleep(0.002)
+    other = CliRunner().invoke(app, arguments[3:])  # in this process, which knows the programs
+    told = [worker.communicate()[1], other.stderr]
+    assert (worker.returncode, other.exit_code) == (0, 0), told
     sweep = open_sweep(folder)
     assert [trial.state for trial in sweep.trials] == [TrialState.COMPLETE] * 3
-    done = [line.split(":")[0] for text in told for line in text.splitlines() if "log-prob" in line]
-    assert sorted(done) == [f"trial {number}" for number in range(3)]
+    ours, theirs = (re.findall(r"^(trial \d): .*log-prob", text, re.M) for text in told)
+    assert ours
+    assert theirs
+    assert sorted(ours + theirs) == ["trial 0", "trial 1", "trial 2"]
     assert (folder / storage).is_file()
     assert (folder / "sweep.html").is_file()
 

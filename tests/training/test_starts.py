@@ -111,15 +111,15 @@ def test_only_charts_of_builders_that_take_their_depth_are_deepened(monkeypatch)
 
 
 def test_unroll_deepens_the_chart_and_follows_the_arc(monkeypatch):
-    monkeypatch.setattr(starts, "LONG", 600)
-    monkeypatch.setattr(starts, "DEEP", 8)
+    for name, value in (("CANDIDATES", 2), ("SHORT", 50), ("LONG", 400), ("DEEP", 6)):
+        monkeypatch.setattr(starts, name, value)
     monkeypatch.setattr(starts, "WIDE", 20)
-    x, _ = arc(2000)
+    x, _ = arc(1000)
     batch = Batch(jnp.asarray(x), None)
     flow = starts.place_chart(jr.key(0), small_flow(), batch)
     before = float(flow.distance(x).max())
     unrolled = starts.unroll(jr.key(1), flow, batch)
-    assert '"chart_layers": 8' in unrolled.built[1]
+    assert '"chart_layers": 6' in unrolled.built[1]
     assert '"width": 20' in unrolled.built[1]
     assert float(unrolled.distance(x).max()) < 0.15 < before
 
