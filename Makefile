@@ -13,13 +13,13 @@ demo: $(VENV)/installed
 	$(BIN)/mflows experiment polynomial-surface --models m-flow,af --jobs 2 --out runs/demo --overwrite
 
 test: check
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 fuzz: $(VENV)/installed-dev
 	MFLOWS_FUZZ=400 $(BIN)/pytest -n 2 tests/test_fuzz.py tests/cli/test_absurd.py

@@ -58,58 +58,72 @@ def few_memory_maps():
         jax.clear_caches()
 
 
-SLOW = {
-    "test_adversarial.py",
-    "test_browser.py",
-    "test_calibration.py",
-    "test_devices.py",
-    "test_distributed.py",
+SLOW = (
+    "experiments/test_experiments.py",
+    "cli/test_matrix.py",
     "test_docs.py",
-    "test_estimates.py",
+    "pages/test_browser.py",
+    "cli/test_distributed.py",
+    "training/test_joint_recipes.py",
     "test_estimator.py",
-    "test_experiments.py",
+    "charts/test_invariants.py",
+    "volume/test_estimates.py",
+    "sweeps/test_worker.py",
     "test_flow.py",
-    "test_images.py",
-    "test_invariants.py",
-    "test_jax_setup.py",
-    "test_joint_recipes.py",
-    "test_latents.py",
-    "test_lorenz.py",
-    "test_nuts.py",
-    "test_permutations.py",
-    "test_polynomial_surface.py",
-    "test_posterior_flow.py",
-    "test_precision.py",
-    "test_priors.py",
-    "test_properties.py",
-    "test_recipes.py",
-    "test_registry.py",
-    "test_report.py",
-    "test_resume.py",
-    "test_rolled.py",
-    "test_runs.py",
-    "test_saved_runs.py",
+    "training/test_units.py",
+    "test_crashes.py",
+    "training/test_starts.py",
     "test_scores.py",
-    "test_sbi.py",
-    "test_slcp.py",
-    "test_spheres.py",
-    "test_splines.py",
-    "test_starts.py",
-    "test_streamed_runs.py",
-    "test_sweep.py",
+    "cli/test_use.py",
+    "simulators/test_polynomial_surface.py",
+    "charts/test_properties.py",
+    "inference/test_priors.py",
+    "test_runs.py",
+    "layers/test_splines.py",
+    "cli/test_jax_setup.py",
+    "simulators/test_rolled.py",
+    "test_properties.py",
+    "pages/test_report.py",
+    "training/test_transport.py",
     "test_systems.py",
-    "test_transport.py",
-    "test_use.py",
-    "test_worker.py",
-}
-"""Files that compile or train for most of their time; `make quick` leaves them out."""
+    "training/test_recipes.py",
+    "latents/test_latents.py",
+    "experiments/test_spheres.py",
+    "simulators/test_slcp.py",
+    "layers/test_permutations.py",
+    "training/test_resume.py",
+    "training/test_devices.py",
+    "cli/test_errors.py",
+    "models/test_posterior_flow.py",
+    "training/test_adversarial.py",
+    "layers/test_rational_quadratic.py",
+    "inference/test_nuts.py",
+    "layers/test_sphere_coupling.py",
+    "test_saved_runs.py",
+    "cli/test_fit.py",
+    "test_streamed_runs.py",
+    "inference/test_sbi.py",
+    "test_registry.py",
+    "training/test_scandal.py",
+    "inference/test_calibration.py",
+    "simulators/test_lorenz.py",
+    "cli/test_posterior.py",
+    "cli/test_images.py",
+    "test_precision.py",
+    "charts/test_autoencoder.py",
+    "pages/test_sweep.py",
+    "cli/test_sweep.py",
+)
+"""Files that compile or train for most of their time, longest first; left out by `make quick`."""
 
 
 def pytest_collection_modifyitems(items):
-    """Mark the tests of slow files."""
+    """Mark the tests of slow files, and start with them, so that all workers end together."""
+    rank = {Path(__file__).parent / name: place for place, name in enumerate(SLOW)}
     for item in items:
-        if item.path.name in SLOW:
+        if item.path in rank:
             item.add_marker("slow")
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 def pytest_collection_finish():
