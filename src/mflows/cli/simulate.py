@@ -80,13 +80,9 @@ def _generate(source: Any, out: Path, events: int, seed: int) -> None:
     check_memory(events, len(source.names))
     numbered = list(enumerate(source.parts(events, seed)))
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    done: dict[int, dict] = {}
-    for index, part in run_jobs(_part, [(source.part, *each) for each in numbered], cores or 1):
-        done[index] = part
-    columns = zip(*(done[index].items() for index, _ in numbered), strict=True)
-    arrays = {
-        pairs[0][0]: np.concatenate([array for _, array in pairs])[:events] for pairs in columns
-    }
+    done = dict(run_jobs(_part, [(source.part, *each) for each in numbered], cores or 1))
+    parts = [done[index] for index, _ in numbered]
+    arrays = {name: np.concatenate([part[name] for part in parts])[:events] for name in parts[0]}
     x = arrays.pop("x")
     save_array(out, x, source.names, more={} if out.suffix.lower() == ".npy" else arrays)
     print(f"Wrote {events:,} points to {out}.")

@@ -174,8 +174,7 @@ class Experiment:
             )
         out.mkdir(parents=True, exist_ok=True)
         path = out / "results.json"
-        stale = _read(path) if overwrite else []
-        rows = [] if overwrite else _read(path)
+        stale, rows = (_read(path), []) if overwrite else ([], _read(path))
         if any(row.get("quick", False) != quick for row in rows):
             raise ValueError(
                 f"{path} holds rows of the {'full' if quick else 'short'} version, with which "

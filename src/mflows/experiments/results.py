@@ -46,8 +46,11 @@ def write_tables(runs: Path, out: Path) -> list[Path]:
 
 def _plain(row: Mapping[str, Any]) -> dict[str, Any]:
     """The row without curves and histories, and without what was not measured."""
-    unknown = lambda key, value: value is None and key != "commit"  # noqa: E731
-    return {k: v for k, v in row.items() if not isinstance(v, list) and not unknown(k, v)}
+    return {
+        key: value
+        for key, value in row.items()
+        if not isinstance(value, list) and (value is not None or key == "commit")
+    }
 
 
 def markdown(

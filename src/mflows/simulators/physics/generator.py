@@ -2,7 +2,7 @@
 
 Pythia (Bierlich et al. 2022, arXiv 2203.11601) makes the hard process by W W and Z Z fusion in the
 Standard Model, the Higgs decay and the showers. Theta enters by weights, `matrix_element`.
-Multi-parton interactions and hadronisation are off by default: they cost seven times the time.
+Multi-parton interactions and hadronisation are off.
 """
 
 import sys
@@ -20,6 +20,8 @@ SETTINGS = (
     "HiggsSM:ff2Hff(t:ZZ) = on",
     "25:onMode = off",
     "25:onIfMatch = 22 22",
+    "PartonLevel:MPI = off",
+    "HadronLevel:all = off",
     "Print:quiet = on",
     "Random:setSeed = on",
 )
@@ -47,22 +49,19 @@ class Events:
     tried: int
 
 
-def generate(count: int, seed: int, *, interactions: bool = False) -> Events:
+def generate(count: int, seed: int) -> Events:
     """So many accepted events, of one seed, on one core.
 
     Args:
         count: Number of events.
         seed: Seed of Pythia, 1 to 900,000,000, and of the detector.
-        interactions: Multi-parton interactions and hadronisation.
 
     Raises:
         ModuleNotFoundError: Without Pythia.
     """
     pythia8 = _imported()
     pythia = pythia8.Pythia("", False)
-    switch = "on" if interactions else "off"
-    more = (f"Random:seed = {seed}", f"PartonLevel:MPI = {switch}", f"HadronLevel:all = {switch}")
-    for setting in (*SETTINGS, *more):
+    for setting in (*SETTINGS, f"Random:seed = {seed}"):
         if not pythia.readString(setting):
             raise ValueError(f"Expected a setting that Pythia knows; got {setting!r}.")
     if not pythia.init():

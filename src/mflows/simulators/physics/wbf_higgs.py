@@ -3,7 +3,9 @@
 import hashlib
 import os
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -68,9 +70,8 @@ def _cached(seed: int, index: int) -> dict[str, np.ndarray]:
     cuts = tuple(value for name, value in sorted(vars(detector).items()) if name.isupper())
     known = hashlib.sha256(repr((settings, cuts)).encode()).hexdigest()[:12]
     path = _folder() / f"{known}-{seed}-{index}.npz"
-    if path.is_file():
-        with np.load(path) as file:
-            return dict(file)
+    with suppress(FileNotFoundError, BadZipFile, ValueError, EOFError), path.open("rb") as file:
+        return dict(np.load(file))  # a damaged one is made again
     state = np.random.SeedSequence([seed, index]).generate_state(1)[0]
     events = vars(generator.generate(PART, int(state) % 900_000_000 + 1)).copy()
     events.pop("tried")
