@@ -184,7 +184,7 @@ _ROWS = (
         "pae",
         "learned",
         "on the manifold",
-        ("manifold-then-density", "alternating", "free-form"),
+        ("manifold-then-density", "alternating", "scandal", "free-form"),
     ),
     System(
         "ripf",
@@ -220,7 +220,7 @@ _ROWS = (
         "pie",
         "none",
         "in space",
-        ("maximum-likelihood",),
+        ("maximum-likelihood", "scandal-likelihood"),
     ),
     System(
         "af",
@@ -229,7 +229,7 @@ _ROWS = (
         "ambient_flow",
         "none",
         "in space",
-        ("maximum-likelihood", "denoising"),
+        ("maximum-likelihood", "scandal-likelihood", "denoising"),
     ),
     System(
         "fom",

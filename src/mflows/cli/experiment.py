@@ -31,6 +31,14 @@ def experiment(
     quick: Annotated[
         bool, typer.Option("--quick", help="Few points and epochs: does it run at all?")
     ] = False,
+    budget: Annotated[
+        float | None,
+        typer.Option(
+            metavar="MINUTES",
+            help="Minutes of training of each row, where the experiment has a budget. "
+            "[default: the experiment's own]",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder to write. [default: runs/ and NAME]")
     ] = None,
@@ -45,6 +53,8 @@ def experiment(
         mflows experiment polynomial-surface --quick
 
         mflows experiment polynomial-surface --models m-flow,af --seeds 5 --out runs/surface
+
+        mflows experiment particle-physics --seeds 3 --jobs 2 --budget 30
     """
     for option, value in (("--seeds", seeds), ("--jobs", jobs)):
         if value < 1:
@@ -67,4 +77,5 @@ def experiment(
         quick=quick,
         jobs=jobs,
         overwrite=overwrite,
+        budget=budget,
     )

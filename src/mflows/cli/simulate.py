@@ -1,7 +1,5 @@
 """``mflows simulate``: draw a table from a simulator with known truth."""
 
-import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,21 +70,11 @@ def simulate(
 
 def _generate(source: Any, out: Path, events: int, seed: int) -> None:
     """Write points that are made in parts, on all cores."""
-    import numpy as np
-
     from mflows.data import save_array
-    from mflows.experiments.jobs import run_jobs
+    from mflows.experiments.jobs import generated
 
     check_memory(events, len(source.names))
-    numbered = list(enumerate(source.parts(events, seed)))
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    done = dict(run_jobs(_part, [(source.part, *each) for each in numbered], cores or 1))
-    parts = [done[index] for index, _ in numbered]
-    arrays = {name: np.concatenate([part[name] for part in parts])[:events] for name in parts[0]}
-    x = arrays.pop("x")
-    save_array(out, x, source.names, more={} if out.suffix.lower() == ".npy" else arrays)
+    arrays = generated(source, events, seed)
+    more = {} if out.suffix.lower() == ".npy" else arrays
+    save_array(out, arrays.pop("x"), source.names, more=more)
     print(f"Wrote {events:,} points to {out}.")
-
-
-def _part(make: Callable, index: int, arguments: tuple) -> tuple[int, dict]:
-    return index, make(*arguments)

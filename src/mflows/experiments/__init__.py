@@ -16,6 +16,7 @@ NAMES = (
     "ill-posed-likelihood",
     "inference-benchmark",
     "lorenz",
+    "particle-physics",
     "polynomial-surface",
     "rolled-shapes",
     "sphere",

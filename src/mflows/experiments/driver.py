@@ -8,6 +8,7 @@ it is measured, leaves out rows that are there already, and prints the table.
 
 import inspect
 import json
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -51,6 +52,7 @@ class Job:
         quick: Whether this is the short version, which shows only that everything runs.
         overwrite: Whether to train again what has been trained before.
         progress: Whether to show the progress of trainings.
+        budget: Minutes of training, of experiments that have a budget.
     """
 
     out: Path
@@ -59,6 +61,7 @@ class Job:
     quick: bool = False
     overwrite: bool = False
     progress: bool = False
+    budget: float | None = None
 
     def file(self, name: str, write: Callable[[Path], None]) -> Path:
         """The file of this name, written unless an earlier job or experiment did."""
@@ -123,6 +126,9 @@ class Experiment:
         seeds: Number of seeds by default.
         seed: What the seed is called in rows.
         most_seeds: Largest number of seeds, if there is one.
+        budget: Minutes of training of a row, by default; ``None`` where its length is fixed.
+        prepare: Called with the folder, and whether it is the short version, before rows are
+            measured: writes what all of them share.
         finish: Called with the folder and the rows asked for: reports and figures.
         published: Published numbers of a system, by its labels and the metric.
     """
@@ -136,6 +142,8 @@ class Experiment:
     seeds: int = 1
     seed: str = "seed"
     most_seeds: int | None = None
+    budget: float | None = None
+    prepare: Callable[[Path, bool], None] | None = None
     finish: Callable[[Path, list[Row]], None] | None = None
     published: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
@@ -148,6 +156,7 @@ class Experiment:
         *,
         jobs: int = 1,
         overwrite: bool = False,
+        budget: float | None = None,
     ) -> None:
         """Measure every row, print the table, write ``results.json``, reports and figures.
 
@@ -161,10 +170,11 @@ class Experiment:
             quick: The short version, whose numbers mean nothing.
             jobs: Trainings side by side.
             overwrite: Train again what has been trained before.
+            budget: Minutes of training of a row; by default the experiment's own.
 
         Raises:
-            ValueError: If models or seeds make no sense to the experiment, or the folder holds rows
-                of its other version.
+            ValueError: If models, seeds or budget make no sense to the experiment, or the folder
+                holds rows of its other version or of another budget.
         """
         axes = self._axes(models, quick=quick)
         count = self.seeds if seeds is None else seeds
@@ -172,6 +182,14 @@ class Experiment:
             raise ValueError(
                 f"Expected at most {self.most_seeds} seeds, one for each {self.seed}; got {count}."
             )
+        if budget is not None and (self.budget is None or not 0 < budget < math.inf):
+            raise ValueError(
+                "Expected no budget for this experiment, whose trainings have a fixed length; got "
+                f"{budget:g} minutes."
+                if self.budget is None
+                else f"Expected a budget above 0 minutes; got {budget:g}."
+            )
+        budget = None if quick else (budget or self.budget)
         out.mkdir(parents=True, exist_ok=True)
         path = out / "results.json"
         stale, rows = (_read(path), []) if overwrite else ([], _read(path))
@@ -180,8 +198,16 @@ class Experiment:
                 f"{path} holds rows of the {'full' if quick else 'short'} version, with which "
                 "these cannot stand. Give another --out, or replace them with --overwrite."
             )
+        if others := {row.get("budget") for row in rows} - {budget}:
+            raise ValueError(
+                f"{path} holds rows of a budget of {', '.join(map(str, others))} minutes, with "
+                f"which those of {budget} cannot stand. Give another --out, or --overwrite."
+            )
+        if self.prepare is not None:
+            self.prepare(out, quick)
+        shared = {"quick": quick, "overwrite": overwrite, "progress": jobs == 1, "budget": budget}
         asked = [
-            Job(out, dict(zip(axes, values[::-1], strict=True)), seed, quick, overwrite, jobs == 1)
+            Job(out, dict(zip(axes, values[::-1], strict=True)), seed, **shared)
             for seed in range(count)
             for values in product(*[*axes.values()][::-1])
         ]
@@ -216,8 +242,9 @@ class Experiment:
         return {label: tuple(values) for label, values in axes.items()}
 
     def _row(self, job: Job) -> Row:
-        short = {"quick": True} if job.quick else {}
-        return {**job.labels, self.seed: job.seed, **self.measure(job), **short}
+        more = {"quick": True} if job.quick else {}
+        more |= {} if job.budget is None else {"budget": job.budget}
+        return {**job.labels, self.seed: job.seed, **self.measure(job), **more}
 
     def _key(self, row: Row) -> tuple:
         return (*(row[label] for label in self.axes), row[self.seed])

@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from multiprocessing.queues import Queue
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import (
     MofNCompleteColumn,
@@ -15,6 +16,9 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+
+if TYPE_CHECKING:
+    from mflows.simulators import Generator
 
 
 def run_jobs(function: Callable[..., Any], arguments: Iterable[tuple], jobs: int) -> Iterator[Any]:
@@ -57,6 +61,19 @@ def run_jobs(function: Callable[..., Any], arguments: Iterable[tuple], jobs: int
                 progress.start()
     finally:  # after an error, or Ctrl-C, only those end that run or come next
         pool.shutdown(cancel_futures=True)
+
+
+def generated(source: "Generator", events: int, seed: int) -> dict[str, np.ndarray]:
+    """Points of a generator, made in parts on all cores: ``x``, and what else is known of them."""
+    numbered = list(enumerate(source.parts(events, seed)))
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    done = dict(run_jobs(_part, [(source.part, *each) for each in numbered], cores or 1))
+    parts = [done[index] for index, _ in numbered]
+    return {name: np.concatenate([part[name] for part in parts])[:events] for name in parts[0]}
+
+
+def _part(make: Callable, index: int, arguments: tuple) -> tuple[int, dict]:
+    return index, make(*arguments)
 
 
 def _keep_to_one_core(numbers: Queue) -> None:

@@ -26,7 +26,7 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Float, PRNGKeyArray
+from jaxtyping import Bool, Float, PRNGKeyArray
 from scipy.stats import kstest, kstwo
 
 from mflows.flow import Flow
@@ -183,11 +183,8 @@ def calibrate(
     repeated = np.repeat(theta, points, axis=0)
     x = points_at(point_key, simulator, repeated, prior=prior, vectorized=vectorized)
     x = x.reshape(datasets, points, *x.shape[1:])
-    names = tuple(names) or tuple(f"theta{i}" for i in range(theta.shape[1]))
-    if len(names) != theta.shape[1]:
-        raise ValueError(f"Expected names of {theta.shape[1]} parameters; got {names}.")
     report = seen or (lambda done, of: None)
-    density = None
+    density = at_truth = None
     if hasattr(model, "log_prob"):  # a flow or a simulator
         settings = warmup, draws, thin
         found, density, at_truth = _sampled(key, model, known, x, theta, settings, report)
@@ -200,14 +197,8 @@ def calibrate(
             )
     else:
         found = _drawn(key, model, x, report)  # pyright: ignore[reportArgumentType]
-    rng = generator(judge_key)
-    calibration = Calibration(
-        names,
-        _share(rng, found < theta[:, None]),
-        _share(rng, _nearer(rng, found, theta, known)),
-        None if density is None else _share(rng, density > at_truth[:, None]),
-        found.shape[1],
-    )
+    denser = None if at_truth is None else density > at_truth[:, None]
+    calibration = of_draws(judge_key, found, theta, known, names=names, denser=denser)
     if problems := calibration.problems():
         warnings.warn(
             f"The posteriors are not calibrated. {' '.join(problems)} Train longer or on more "
@@ -216,6 +207,47 @@ def calibrate(
             stacklevel=2,
         )
     return calibration
+
+
+def of_draws(
+    key: PRNGKeyArray,
+    draws: Float[np.ndarray, "datasets L k"],
+    theta: Float[np.ndarray, "datasets k"],
+    prior: Prior,
+    *,
+    names: Sequence[str] = (),
+    denser: Bool[np.ndarray, "datasets L"] | None = None,
+) -> Calibration:
+    """Where true parameters lie among draws that were made elsewhere.
+
+    Args:
+        key: Random key, for the points that TARP refers to, and for ties.
+        draws: Draws from the posterior of each data set.
+        theta: The parameters that made it, drawn from the prior.
+        prior: As for `nuts`.
+        names: Names of the k parameters.
+        denser: Which draws have a higher posterior density than the true parameters.
+
+    Raises:
+        ValueError: For shapes that do not fit.
+    """
+    draws, theta = np.asarray(draws), np.asarray(theta)
+    if draws.ndim != 3 or (draws.shape[0], draws.shape[2]) != theta.shape:
+        raise ValueError(
+            "Expected draws of shape (datasets, L, k) and theta of shape (datasets, k); got "
+            f"{draws.shape} and {theta.shape}."
+        )
+    names = tuple(names) or tuple(f"theta{i}" for i in range(theta.shape[1]))
+    if len(names) != theta.shape[1]:
+        raise ValueError(f"Expected names of {theta.shape[1]} parameters; got {names}.")
+    rng = generator(key)
+    return Calibration(
+        names,
+        _share(rng, draws < theta[:, None]),
+        _share(rng, _nearer(rng, draws, theta, as_prior(prior))),
+        None if denser is None else _share(rng, np.asarray(denser)),
+        draws.shape[1],
+    )
 
 
 def _sampled(key, model, prior, x, theta, settings, report):

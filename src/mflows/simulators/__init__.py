@@ -5,6 +5,7 @@ used: the names are known without JAX.
 """
 
 from importlib import import_module
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -79,11 +80,26 @@ def names() -> tuple[str, ...]:
 
 
 def named(name: str) -> Any:
-    """Return the simulator or generator called ``name``; ``ValueError`` lists those there are."""
+    """Return the simulator or generator called ``name``, with settings that are on.
+
+    As in ``wbf-higgs+hadrons``: every setting is an argument of its class that is to be true.
+
+    Raises:
+        ValueError: If there is none of this name, or no such setting.
+    """
+    name, *switched_on = name.split("+")
     if name not in _SIMULATORS:
         raise ValueError(f"Expected a simulator out of: {', '.join(names())}; got {name!r}.")
     home, _, kind = _SIMULATORS[name].rpartition(".")
-    return getattr(import_module(f"mflows.simulators.{home}"), kind)()
+    simulator = getattr(import_module(f"mflows.simulators.{home}"), kind)
+    switches = [
+        each.name for each in signature(simulator).parameters.values() if each.default is False
+    ]
+    for setting in switched_on:
+        if setting not in switches:
+            there = f"out of {', '.join(switches)}" if switches else "to be none"
+            raise ValueError(f"Expected settings of {name!r} {there}; got {setting!r}.")
+    return simulator(**dict.fromkeys(switched_on, True))
 
 
 def __getattr__(name: str):

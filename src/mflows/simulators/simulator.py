@@ -40,14 +40,16 @@ class Simulator(Protocol):
 class Generator(Protocol):
     """Makes points in parts that take long, each by itself, on a core of its own."""
 
-    names: tuple[str, ...]
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the D features."""
+        ...
 
     def parts(self, count: int, seed: int) -> list[tuple]:
         """What `part` has to be called with, in order, for so many points or a few more."""
         ...
 
-    @staticmethod
-    def part(*arguments: Any) -> dict[str, np.ndarray]:
+    def part(self, *arguments: Any) -> dict[str, np.ndarray]:
         """Arrays of as many rows each: ``x`` of shape (N, D), and what else is known of points."""
         ...
 

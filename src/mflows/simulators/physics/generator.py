@@ -2,7 +2,7 @@
 
 Pythia (Bierlich et al. 2022, arXiv 2203.11601) makes the hard process by W W and Z Z fusion in the
 Standard Model, the Higgs decay and the showers. Theta enters by weights, `matrix_element`.
-Multi-parton interactions and hadronisation are off.
+Multi-parton interactions and hadronisation are off unless asked for.
 """
 
 import sys
@@ -25,6 +25,8 @@ SETTINGS = (
     "Print:quiet = on",
     "Random:setSeed = on",
 )
+PARTONS = ("PartonLevel:MPI = off", "HadronLevel:all = off")
+"""Settings of events without multi-parton interactions and hadronisation."""
 RADIUS, JET_PT = 0.4, 15.0
 """Of the anti-kT jets, the least pT in GeV before smearing."""
 _BLOCK = 1000
@@ -49,19 +51,25 @@ class Events:
     tried: int
 
 
-def generate(count: int, seed: int) -> Events:
+def settings(*, hadrons: bool) -> tuple[str, ...]:
+    """What Pythia is told, but for the seed."""
+    return tuple(line for line in SETTINGS if not (hadrons and line in PARTONS))
+
+
+def generate(count: int, seed: int, *, hadrons: bool = False) -> Events:
     """So many accepted events, of one seed, on one core.
 
     Args:
         count: Number of events.
         seed: Seed of Pythia, 1 to 900,000,000, and of the detector.
+        hadrons: With multi-parton interactions and hadronisation.
 
     Raises:
         ModuleNotFoundError: Without Pythia.
     """
     pythia8 = _imported()
     pythia = pythia8.Pythia("", False)
-    for setting in (*SETTINGS, f"Random:seed = {seed}"):
+    for setting in (*settings(hadrons=hadrons), f"Random:seed = {seed}"):
         if not pythia.readString(setting):
             raise ValueError(f"Expected a setting that Pythia knows; got {setting!r}.")
     if not pythia.init():

@@ -65,29 +65,35 @@ def components(
 
 
 def squared(
-    matrices: Float[np.ndarray, "N 4 4"], theta: Float[np.ndarray, " k"]
+    matrices: Float[np.ndarray, "N 4 4"], theta: Float[np.ndarray, "*N k"]
 ) -> Float[np.ndarray, " N"]:
-    """|A|^2 of events at theta, of as many couplings as it has components, the others 0."""
+    """|A|^2 of events at theta, of as many couplings as it has components, the others 0.
+
+    Theta is one for all events, or one for each, shape (N, k).
+    """
     t = _extended(theta)
-    return np.einsum("i,nij,j->n", t, matrices, t)
+    return ((matrices @ t[..., None])[..., 0] * t).sum(axis=-1)
 
 
 def joint_score(
-    matrices: Float[np.ndarray, "N 4 4"], theta: Float[np.ndarray, " k"]
+    matrices: Float[np.ndarray, "N 4 4"], theta: Float[np.ndarray, "*N k"]
 ) -> Float[np.ndarray, "N k"]:
-    """The gradient of log |A|^2 by theta."""
-    gradient = 2 * matrices @ _extended(theta)
-    return (gradient / squared(matrices, theta)[:, None])[:, 1 : 1 + len(theta)]
+    """The gradient of log |A|^2 by theta, one for all events or one for each."""
+    t = _extended(theta)
+    half = (matrices @ t[..., None])[..., 0]
+    return 2 * half[:, 1 : 1 + theta.shape[-1]] / (half * t).sum(axis=-1, keepdims=True)
 
 
-def _extended(theta) -> np.ndarray:
+def _extended(theta: np.ndarray) -> np.ndarray:
+    """(1, theta, 0, ...), shape (..., 4)."""
     theta = np.asarray(theta, dtype=float)
-    if theta.ndim != 1 or not 1 <= len(theta) <= len(COUPLINGS):
+    if theta.ndim not in (1, 2) or not 1 <= theta.shape[-1] <= len(COUPLINGS):
         raise ValueError(
             f"Expected theta of 1 to {len(COUPLINGS)} couplings ({', '.join(COUPLINGS)}); got an "
             f"array of shape {theta.shape}."
         )
-    return np.concatenate([[1.0], theta, np.zeros(len(COUPLINGS) - len(theta))])
+    more = np.zeros((*theta.shape[:-1], len(COUPLINGS) - theta.shape[-1]))
+    return np.concatenate([np.ones((*theta.shape[:-1], 1)), theta, more], axis=-1)
 
 
 def _charged(flavours: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ import hashlib
 import os
 import tempfile
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -11,12 +12,17 @@ import numpy as np
 
 from mflows.simulators.physics import detector, generator, matrix_element
 from mflows.simulators.physics.features import NAMES, features
+from mflows.simulators.physics.pool import UPPER
 
 PART = 2000
 """Events of a part, which one core generates."""
-_UPPER = np.triu_indices(1 + len(matrix_element.COUPLINGS))
 
 
+SHIPPED = 4000
+"""Events of seed 0 that come with the library, so that they need no Pythia."""
+
+
+@dataclass(frozen=True)
 class WBFHiggs:
     """pp -> h j j, h -> gamma gamma at 13 TeV: 40 features on a manifold of 14 dimensions.
 
@@ -26,17 +32,24 @@ class WBFHiggs:
 
     Every event comes with the ten components of its squared matrix element (see
     ``mflows.simulators.physics.matrix_element``), which give its weight and joint score at any
-    theta.
+    theta: ``mflows.simulators.physics.pool.Pool`` draws events at theta by them.
+
+    Args:
+        hadrons: With multi-parton interactions and hadronisation, which takes seven times as long.
     """
 
-    names = NAMES
+    hadrons: bool = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the features."""
+        return NAMES
 
     def parts(self, count: int, seed: int) -> list[tuple[int, int]]:
         """What `part` has to be called with, in order, for so many events or a few more."""
         return [(seed, index) for index in range(-(-count // PART))]
 
-    @staticmethod
-    def part(seed: int, index: int) -> dict[str, np.ndarray]:
+    def part(self, seed: int, index: int) -> dict[str, np.ndarray]:
         """``PART`` events: x (40), components (10), flavours (4) and channel.
 
         The channel is 24 for W W and 23 for Z Z. The components are the upper triangle of the
@@ -45,46 +58,41 @@ class WBFHiggs:
         Raises:
             ModuleNotFoundError: If they are not in the cache, and there is no Pythia.
         """
-        events = _cached(seed, index)
+        events = self._cached(seed, index)
         matrices = matrix_element.components(events["quarks"], events["flavours"])
         flavours = events["flavours"]
         return {
             "x": features(events["photons"], events["jets"]),
-            "components": matrices[:, *_UPPER],
+            "components": matrices[:, *UPPER],
             "flavours": flavours,
             "channel": np.where(flavours[:, 0] == flavours[:, 2], 23, 24),
         }
 
+    def _cached(self, seed: int, index: int) -> dict[str, np.ndarray]:
+        """A part as `generate` made it, from the library or the cache if it is there."""
+        chosen = generator.settings(hadrons=self.hadrons), generator.RADIUS, generator.JET_PT, PART
+        cuts = tuple(value for name, value in sorted(vars(detector).items()) if name.isupper())
+        known = hashlib.sha256(repr((chosen, cuts)).encode()).hexdigest()[:12]
+        name = f"{known}-{seed}-{index}.npz"
+        for folder in (_SHIPPED, _folder()):  # a damaged one is made again
+            with suppress(FileNotFoundError, BadZipFile, ValueError, EOFError):
+                return dict(np.load(folder / name))
+        state = np.random.SeedSequence([seed, index]).generate_state(1)[0]
+        made = generator.generate(PART, int(state) % 900_000_000 + 1, hadrons=self.hadrons)
+        events = {key: array for key, array in vars(made).items() if key != "tried"}
+        _folder().mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=_folder(), suffix=".tmp", delete=False) as file:
+            try:
+                np.savez(file, **events)
+                file.flush()
+                os.replace(file.name, _folder() / name)
+            except BaseException:
+                os.unlink(file.name)
+                raise
+        return events
 
-def matrices(components: np.ndarray) -> np.ndarray:
-    """The symmetric matrices G, shape (N, 4, 4), of their ten components."""
-    found = np.empty((len(components), 4, 4))
-    found[:, *_UPPER] = components
-    found[:, *_UPPER[::-1]] = components
-    return found
 
-
-def _cached(seed: int, index: int) -> dict[str, np.ndarray]:
-    """A part as `generate` made it, from the cache if it is there."""
-    settings = (generator.SETTINGS, generator.RADIUS, generator.JET_PT, PART)
-    cuts = tuple(value for name, value in sorted(vars(detector).items()) if name.isupper())
-    known = hashlib.sha256(repr((settings, cuts)).encode()).hexdigest()[:12]
-    path = _folder() / f"{known}-{seed}-{index}.npz"
-    with suppress(FileNotFoundError, BadZipFile, ValueError, EOFError), path.open("rb") as file:
-        return dict(np.load(file))  # a damaged one is made again
-    state = np.random.SeedSequence([seed, index]).generate_state(1)[0]
-    events = vars(generator.generate(PART, int(state) % 900_000_000 + 1)).copy()
-    events.pop("tried")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".tmp", delete=False) as file:
-        try:
-            np.savez(file, **events)
-            file.flush()
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
-    return events
+_SHIPPED = Path(__file__).parent / "events"
 
 
 def _folder() -> Path:

@@ -1,6 +1,11 @@
 """Recipes: functions that return lists of phases, ready for ``fit``."""
 
-from mflows.training.recipes.likelihood import denoising, maximum_likelihood, variational
+from mflows.training.recipes.likelihood import (
+    denoising,
+    maximum_likelihood,
+    scandal_likelihood,
+    variational,
+)
 from mflows.training.recipes.phases import epochs_for
 from mflows.training.recipes.reconstruction import (
     alternating,
@@ -32,6 +37,7 @@ __all__ = [
     "rectangular",
     "relaxed_injective",
     "scandal",
+    "scandal_likelihood",
     "simultaneous",
     "variational",
 ]

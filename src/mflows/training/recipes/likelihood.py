@@ -4,7 +4,9 @@ from mflows.training.objectives import (
     NegativeEvidenceLowerBound,
     NegativeLogLikelihood,
     NoisyLikelihood,
+    Scandal,
 )
+from mflows.training.objectives.scandal import WEIGHT
 from mflows.training.phases import Phase
 from mflows.training.recipes.phases import likelihood_phase, patience_for
 
@@ -34,6 +36,25 @@ def maximum_likelihood(
     """
     patience = patience_for(patience, epochs)
     objective = NegativeLogLikelihood()
+    return [likelihood_phase(objective, epochs, batch_size, learning_rate, patience, tolerance)]
+
+
+def scandal_likelihood(
+    epochs: int = 50,
+    *,
+    batch_size: int = 100,
+    learning_rate: float = 1e-3,
+    patience: int | None = None,
+    tolerance: float = 0.0,
+    weight: float = WEIGHT,
+) -> list[Phase]:
+    """Maximum likelihood of a density in space that also learns from a simulator's joint score.
+
+    The data need a ``joint_score``. ``weight`` is that of the mean squared error of the score (see
+    ``mflows.training.objectives.scandal``). Other arguments as for ``maximum_likelihood``.
+    """
+    patience = patience_for(patience, epochs)
+    objective = Scandal(weight)
     return [likelihood_phase(objective, epochs, batch_size, learning_rate, patience, tolerance)]
 
 

@@ -1,0 +1,145 @@
+r"""ALICES: density ratios by a classifier that knows the simulator's joint ratio and score.
+
+    log r(x | theta) = log p(x | theta) / p(x | 0)
+
+by a network R(x, theta) that minimises, over pairs (x, theta) of p(theta) p(x | theta), y = 0, and
+of p(theta) p(x | 0), y = 1, with s = 1 / (1 + e^R) and the joint ratio r and score t of the event,
+theta in units of its largest value,
+
+    - (1 / (1 + r)) log s - (r / (1 + r)) log(1 - s) + alpha (1 - y) |grad_theta R - t|^2
+
+(Stoye, Brehmer, Louppe, Pavez & Cranmer 2018, arXiv 1808.00973). It is no density of x, but as good
+as one for theta.
+"""
+
+import time
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import optax
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from mflows.keys import generator
+from mflows.nets import ResidualMLP
+from mflows.simulators.physics.pool import REACH, Paired, Pool
+
+WIDTH, BLOCKS = 100, 2
+WEIGHT = 2.0
+"""Alpha: as for SCANDAL."""
+RATE, BATCH, STEPS = 1e-3, 100, 100
+
+
+class Alices(eqx.Module):
+    """An estimated log density ratio, with the method ``log_prob`` of a likelihood.
+
+    Args:
+        key: Random key for the initial weights.
+        centre: Means of the features, shape (40,).
+        scale: Their standard deviations.
+    """
+
+    network: ResidualMLP
+    centre: Float[np.ndarray, " 40"]
+    scale: Float[np.ndarray, " 40"]
+
+    def __init__(self, key: PRNGKeyArray, centre: np.ndarray, scale: np.ndarray):
+        size = len(centre) + 2
+        self.network = ResidualMLP(key, size, 1, width=WIDTH, blocks=BLOCKS, scale=0.01)
+        self.centre, self.scale = centre, scale
+
+    def log_ratio(self, x: Float[Array, " 40"], theta: Float[Array, " 2"]) -> Array:
+        """Log p(x | theta) / p(x | 0) of one event, x in standard deviations."""
+        return self.network(jnp.concatenate([x, theta / REACH]))[0]
+
+    def log_prob(self, x: ArrayLike, theta: ArrayLike) -> Float[Array, "..."]:
+        """The log ratio of events (..., 40), up to what does not depend on theta."""
+        scaled = jnp.asarray((x - self.centre) / self.scale, dtype=float)
+        return jnp.vectorize(self.log_ratio, signature="(d),(k)->()")(scaled, jnp.asarray(theta))
+
+
+class Examples(NamedTuple):
+    """Events in standard deviations, theta, joint ratio, joint score, and y; one row each."""
+
+    x: Any
+    theta: Any
+    log_ratio: Any
+    score: Any
+    y: Any
+
+
+def train_alices(
+    key: PRNGKeyArray, pool: Pool, minutes: float | None
+) -> tuple[Alices, list[float]]:
+    """The classifier after so many minutes, or a few steps, and its loss in every block of steps.
+
+    How many steps the minutes hold is found by the time of the second block, the first compiles.
+    """
+    rng, (model_key, pair_key) = generator(key), jr.split(key)
+    model = Alices(model_key, pool.x.mean(axis=0), pool.x.std(axis=0))
+    parameters, fixed = eqx.partition(model, lambda leaf: isinstance(leaf, jax.Array))
+    moments = optax.adam(1.0).init(parameters)
+    draw = partial(
+        _examples, rng, pool, pool.paired(pair_key), (pool.x - model.centre) / model.scale
+    )
+    blocks, losses, started = 3, [], 0.0
+    while len(losses) < blocks:
+        if len(losses) == 1:
+            started = time.perf_counter()
+        step = jnp.asarray(len(losses) * STEPS)
+        parameters, moments, loss = _block(
+            parameters, moments, fixed, draw(), step, jnp.asarray(blocks * STEPS)
+        )
+        losses.append(float(loss))
+        if len(losses) == 2 and minutes is not None:
+            blocks = max(int(60 * minutes / (time.perf_counter() - started)), blocks)
+    return eqx.combine(parameters, fixed), losses
+
+
+def _examples(rng: np.random.Generator, pool: Pool, pairs: Paired, x: np.ndarray) -> Examples:
+    """A block of steps, (STEPS, BATCH, ...): half of each batch from theta, half from theta = 0."""
+    count = STEPS * BATCH // 2
+    theta = rng.uniform(-REACH, REACH, size=(count, 2))
+    rows = rng.choice(len(pool), size=count, p=pairs.weight / pairs.weight.sum())
+    others = rng.integers(len(pool), size=count)
+    here, there = pool.at(rows), pool.at(others)
+    found = Examples(
+        np.stack([x[rows], x[others]], axis=1),
+        np.stack([pairs.theta[rows], theta], axis=1),
+        np.log(np.stack([here.ratio(pairs.theta[rows]), there.ratio(theta)], axis=1)),
+        np.stack([pairs.joint_score[rows], there.joint_score(theta)], axis=1),
+        np.tile([0.0, 1.0], (count, 1)),
+    )
+    shaped = [part.reshape(STEPS, BATCH, *part.shape[2:]) for part in found]
+    return Examples(*(jnp.asarray(part, dtype=float) for part in shaped))
+
+
+@eqx.filter_jit
+def _block(parameters, moments, fixed, examples: Examples, done: Array, steps: Array):
+    """Steps through the batches of a block, and their mean loss."""
+
+    def loss(parameters, batch: Examples):
+        model = eqx.combine(parameters, fixed)
+        estimate = jax.vmap(jax.value_and_grad(model.log_ratio, argnums=1))
+        ratio, score = estimate(batch.x, batch.theta)
+        target = jax.nn.sigmoid(-batch.log_ratio)
+        entropy = target * jax.nn.softplus(ratio) + (1 - target) * jax.nn.softplus(-ratio)
+        off = (1 - batch.y) * jnp.square(REACH * (score - batch.score)).mean(axis=1)
+        return jnp.mean(entropy + WEIGHT * off)
+
+    def step(carry, inputs):
+        parameters, moments = carry
+        batch, count = inputs
+        value, gradient = jax.value_and_grad(loss)(parameters, batch)
+        rate = RATE * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(count / steps, 1)))
+        updates, moments = optax.adam(1.0).update(gradient, moments)
+        updates = jax.tree.map(lambda leaf: rate * leaf, updates)
+        return (optax.apply_updates(parameters, updates), moments), value
+
+    counts = done + jnp.arange(STEPS)
+    (parameters, moments), losses = jax.lax.scan(step, (parameters, moments), (examples, counts))
+    return parameters, moments, losses.mean()

@@ -1,0 +1,202 @@
+"""Posteriors of two couplings on a grid over the prior, from log-likelihoods of single events.
+
+The log-likelihood of every event is computed once at every node of a coarse grid. That of a set of
+events is the sum of its events', interpolated by cubic splines to a fine grid, where the posterior
+is normalised by quadrature: no chains, and no estimate of a density from draws.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+from scipy.interpolate import RectBivariateSpline
+from scipy.stats import kstest
+
+from mflows.data import save_array
+from mflows.experiments.driver import Row
+from mflows.flow import Flow
+from mflows.inference import Calibration, log_likelihood
+from mflows.inference.calibration import of_draws
+from mflows.inference.likelihood import LogLikelihood
+from mflows.keys import generator
+from mflows.simulators import HasLogProb
+from mflows.simulators.physics.features import NAMES
+from mflows.simulators.physics.pool import REACH, Pool
+
+SCALE = REACH / np.sqrt(3)
+"""Standard deviation of the prior."""
+THETA = ((0.0, 0.0), (0.5 * SCALE, 0.0), (-SCALE, -SCALE))
+"""Where posteriors are asked for: the published three, in units of the prior's deviation."""
+OBSERVED, SETS = 20, 10
+SINGLES, GROUPS = 400, 100
+"""Sets of one event and of ``OBSERVED`` ones by which posteriors are calibrated."""
+NODES, FINE = 21, 101
+DRAWS, MASS = 99, 0.9
+TEMPERS = np.geomspace(0.05, 2, 60)
+POSTERIORS = "posteriors.npy"
+_AT_ONCE = 1024
+_TEST_SEED = 1_000_003
+
+
+@dataclass(frozen=True, eq=False)
+class GridPosterior:
+    """The posterior of a set of events, under the uniform prior.
+
+    Args:
+        log_likelihood: At the nodes of the coarse grid, shape (NODES, NODES).
+        tempering: Factor on it.
+    """
+
+    log_likelihood: Float[np.ndarray, "nodes nodes"]
+    tempering: float = 1.0
+
+    @cached_property
+    def _spline(self) -> RectBivariateSpline:
+        nodes = axis(NODES)
+        return RectBivariateSpline(nodes, nodes, self.tempering * self.log_likelihood)
+
+    @cached_property
+    def log_density(self) -> Float[np.ndarray, "fine fine"]:
+        """Log posterior density at the nodes of the fine grid, with respect to theta."""
+        fine = axis(FINE)
+        values = self._spline(fine, fine)
+        top = values.max()
+        mass = np.trapezoid(np.trapezoid(np.exp(values - top), fine), fine)
+        return values - top - np.log(mass)
+
+    def log_prob(self, theta: Float[np.ndarray, "N 2"]) -> Float[np.ndarray, " N"]:
+        """Log posterior density at theta."""
+        shift = self.log_density[0, 0] - self._spline(-REACH, -REACH)[0, 0]
+        return self._spline.ev(*theta.T) + shift
+
+    def draw(self, rng: np.random.Generator, count: int) -> Float[np.ndarray, "count 2"]:
+        """Independent draws."""
+        weight = np.exp(self.log_density - self.log_density.max()).ravel()
+        cells = rng.choice(weight.size, size=count, p=weight / weight.sum())
+        step = 2 * REACH / (FINE - 1)
+        theta = axis(FINE)[np.stack(np.unravel_index(cells, (FINE, FINE)), axis=1)]
+        return np.clip(theta + step * rng.uniform(-0.5, 0.5, size=theta.shape), -REACH, REACH)
+
+
+def axis(size: int) -> Float[np.ndarray, " size"]:
+    """Nodes along a coupling."""
+    return np.linspace(-REACH, REACH, size)
+
+
+def log_likelihoods(
+    model: Flow | HasLogProb, x: Float[np.ndarray, "N 40"]
+) -> Float[np.ndarray, "N nodes nodes"]:
+    """Of every event, at the nodes of the grid, up to a number of its own."""
+    theta = jnp.stack(jnp.meshgrid(*[axis(NODES)] * 2, indexing="ij"), axis=-1).reshape(-1, 2)
+    found = []
+    for start in range(0, len(x), _AT_ONCE):
+        here = x[start : start + _AT_ONCE]
+        filled = here[np.arange(_AT_ONCE) % len(here)]  # one program for all
+        values = _at_nodes(log_likelihood(model, filled), theta)
+        found.append(np.asarray(values, dtype=float)[:, : len(here)])
+    return np.concatenate(found, axis=1).T.reshape(len(x), NODES, NODES)
+
+
+@eqx.filter_jit
+def _at_nodes(likelihood: LogLikelihood, theta: Array) -> Array:
+    return jax.lax.map(likelihood.each, theta)
+
+
+@dataclass(frozen=True, eq=False)
+class Sets:
+    """Sets of events, each at its own theta, and their log-likelihoods.
+
+    Args:
+        theta: True parameters, shape (sets, 2).
+        x: Events, shape (sets, size, 40).
+        log_likelihood: Of the sets at the nodes, shape (sets, NODES, NODES).
+    """
+
+    theta: Float[np.ndarray, "sets 2"]
+    x: Float[np.ndarray, "sets size 40"]
+    log_likelihood: Float[np.ndarray, "sets nodes nodes"]
+
+    def posteriors(self, tempering: float = 1.0) -> list[GridPosterior]:
+        """One of each set."""
+        return [GridPosterior(each, tempering) for each in self.log_likelihood]
+
+    def log_prob(self, tempering: float = 1.0) -> Float[np.ndarray, " sets"]:
+        """Log posterior density of the true parameters of each set."""
+        pairs = zip(self.posteriors(tempering), self.theta, strict=True)
+        return np.array([posterior.log_prob(theta[None])[0] for posterior, theta in pairs])
+
+    def calibration(self, key: PRNGKeyArray, prior: object, tempering: float = 1.0) -> Calibration:
+        """Where the true parameters are in the posteriors."""
+        rng, posteriors = generator(key), self.posteriors(tempering)
+        draws = np.stack([each.draw(rng, DRAWS) for each in posteriors])
+        pairs = zip(posteriors, draws, strict=True)
+        density = np.stack([posterior.log_prob(each) for posterior, each in pairs])
+        denser = density > self.log_prob(tempering)[:, None]
+        return of_draws(key, draws, self.theta, prior, names=("c_W", "c_HWtilde"), denser=denser)
+
+    def half(self, which: int) -> "Sets":
+        """Every other set."""
+        at = slice(which, None, 2)
+        return Sets(self.theta[at], self.x[at], self.log_likelihood[at])
+
+
+def drawn(
+    key: PRNGKeyArray, model: Flow | HasLogProb, pool: Pool, *wanted: tuple[np.ndarray, int]
+) -> list[Sets]:
+    """Sets of events out of the pool: for each of ``wanted``, true parameters and size of sets."""
+    x = [
+        pool.simulate(jr.fold_in(key, i), np.repeat(theta, size, axis=0))
+        for i, (theta, size) in enumerate(wanted)
+    ]
+    each = np.split(log_likelihoods(model, np.concatenate(x)), np.cumsum([*map(len, x)])[:-1])
+    return [
+        Sets(theta, x.reshape(-1, size, x.shape[1]), y.reshape(-1, size, *y.shape[1:]).sum(axis=1))
+        for (theta, size), x, y in zip(wanted, x, each, strict=True)
+    ]
+
+
+def posterior_numbers(model: Flow | HasLogProb, pool: Pool, folder: Path, *, quick: bool) -> Row:
+    """Log posterior of the true theta, coverage of one event and of 20, and a recalibration.
+
+    The posteriors of one set of events at each of ``THETA`` are written to the folder.
+    """
+    fewer, key, scale = (20 if quick else 1), jr.key(_TEST_SEED), 2 * float(np.log(SCALE))
+    theta = np.asarray(pool.prior.sample(key, (SINGLES // fewer + GROUPS // fewer,)))
+    singles, groups = np.split(theta, [SINGLES // fewer])
+    at_three = np.repeat(THETA, max(SETS // fewer, 2), axis=0)
+    three, one, many = drawn(
+        key, model, pool, (at_three, OBSERVED), (singles, 1), (groups, OBSERVED)
+    )
+    save_array(folder / POSTERIORS, three.log_likelihood[:: len(three.theta) // len(THETA)])
+    of_each = three.log_prob().reshape(len(THETA), -1).mean(axis=1) + scale
+    found: Row = {f"log_posterior_{i}": float(value) for i, value in enumerate(of_each)}
+    found["log_posterior"] = float(of_each.mean())
+    found["log_posterior_prior"] = float(many.log_prob().mean()) + scale
+    of_one = one.calibration(key, pool.prior)
+    found |= _summary(of_one, 1) | _summary(many.calibration(key, pool.prior), OBSERVED)
+    covered = of_one.levels["HPD"] <= MASS
+    order = np.argsort(one.x[:, 0, NAMES.index("pT(j1)")])
+    local = [float(covered[at].mean()) for at in np.array_split(order, 3)]
+    found |= {"local_lowest": min(local), "local_highest": max(local)}
+    learnt, judged = many.half(0), many.half(1)
+    likely = [learnt.log_prob(factor).mean() for factor in TEMPERS]
+    found["tempering"] = best = float(TEMPERS[np.argmax(likely)])
+    again = judged.calibration(key, pool.prior, best).levels["HPD"] <= MASS
+    return found | {"recalibrated": float(again.mean())}
+
+
+def _summary(calibration: Calibration, size: int) -> Row:
+    """Coverage by the region of highest density, and the least p-value of all tests."""
+    levels = calibration.levels
+    p = {name: float(kstest(level, "uniform").pvalue) for name, level in levels.items()}
+    return {
+        f"coverage_{size}": float(np.mean(levels["HPD"] <= MASS)),
+        f"tarp_p_{size}": p["TARP"],
+        f"least_p_{size}": min(p.values()),
+    }
