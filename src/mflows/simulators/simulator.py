@@ -11,7 +11,7 @@ shape ``(..., D)``. A simulator without parameters has ``k = 0``.
 """
 
 from collections.abc import Callable
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -49,7 +49,8 @@ class Generator(Protocol):
         """What `part` has to be called with, in order, for so many points or a few more."""
         ...
 
-    def part(self, *arguments: Any) -> dict[str, np.ndarray]:
+    @property
+    def part(self) -> Callable[..., dict[str, np.ndarray]]:
         """Arrays of as many rows each: ``x`` of shape (N, D), and what else is known of points."""
         ...
 

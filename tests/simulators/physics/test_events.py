@@ -15,6 +15,7 @@ from mflows.simulators.physics.features import (
     pseudorapidity,
     transverse,
 )
+from mflows.simulators.physics.pool import matrices
 
 
 @pytest.fixture(scope="module")
@@ -114,9 +115,9 @@ def test_parts_come_from_the_cache(monkeypatch, tmp_path):
     for name, array in made.items():
         np.testing.assert_array_equal(again[name], array)
     assert not np.isin(made["x"][:, 0], other["x"][:, 0]).any()
-    matrices = wbf_higgs.matrices(made["components"])
-    np.testing.assert_array_equal(matrices, matrices.swapaxes(1, 2))
-    np.testing.assert_array_equal(matrices[:, 0], made["components"][:, :4])
+    found = matrices(made["components"])
+    np.testing.assert_array_equal(found, found.swapaxes(1, 2))
+    np.testing.assert_array_equal(found[:, 0], made["components"][:, :4])
     changed = made["flavours"][:, 0] != made["flavours"][:, 2]
     np.testing.assert_array_equal(made["channel"], np.where(changed, 24, 23))
     (damaged,) = (tmp_path / "mflows" / "wbf-higgs").glob("*-7-0.npz")
@@ -128,3 +129,22 @@ def test_parts_come_from_the_cache(monkeypatch, tmp_path):
     monkeypatch.setitem(sys.modules, "pythia8mc", None)
     with pytest.raises(ModuleNotFoundError, match=r"pip install 'mflows\[physics\]'"):
         source.part(8, 0)
+
+
+def test_hadrons_are_asked_for_by_name():
+    source = simulators.named("wbf-higgs+hadrons")
+    assert source.hadrons
+    assert not simulators.named("wbf-higgs").hadrons
+    with pytest.raises(ValueError, match=r"settings of 'wbf-higgs' out of hadrons; got 'quarks'"):
+        simulators.named("wbf-higgs+quarks")
+    with pytest.raises(ValueError, match="settings of 'circle' to be none; got 'hadrons'"):
+        simulators.named("circle+hadrons")
+    with_them = generator.generate(30, 1, hadrons=True)
+    assert detector.accepted(with_them.photons, with_them.jets).all()
+    assert 30 < with_them.tried <= 1000
+    assert {*generator.settings(hadrons=False)} - {*generator.settings(hadrons=True)} == {
+        *generator.PARTONS
+    }
+    without = generator.generate(30, 1)
+    sizes = [invariant_squared(each.jets).mean() for each in (with_them, without)]
+    assert sizes[0] > sizes[1]  # jets of hadrons, and of other partons, have more mass

@@ -75,8 +75,9 @@ class WBFHiggs:
         known = hashlib.sha256(repr((chosen, cuts)).encode()).hexdigest()[:12]
         name = f"{known}-{seed}-{index}.npz"
         for folder in (_SHIPPED, _folder()):  # a damaged one is made again
-            with suppress(FileNotFoundError, BadZipFile, ValueError, EOFError):
-                return dict(np.load(folder / name))
+            path, no_part = folder / name, (FileNotFoundError, BadZipFile, ValueError, EOFError)
+            with suppress(*no_part), path.open("rb") as file:
+                return dict(np.load(file))
         state = np.random.SeedSequence([seed, index]).generate_state(1)[0]
         made = generator.generate(PART, int(state) % 900_000_000 + 1, hadrons=self.hadrons)
         events = {key: array for key, array in vars(made).items() if key != "tried"}
