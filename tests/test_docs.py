@@ -36,6 +36,7 @@ SHORTER = {
         "extending.md",
         "inference.md",
         "log_volumes.md",
+        "particle_physics.md",
         "prescribed_manifolds.md",
         "training_algorithms.md",
     ],

@@ -17,6 +17,7 @@ NAMES = (
     "inference-benchmark",
     "lorenz",
     "particle-physics",
+    "particle-physics-dimension",
     "polynomial-surface",
     "rolled-shapes",
     "sphere",

@@ -120,9 +120,7 @@ def test_parts_have_no_event_in_common_and_one_rate(pool):
 
 
 def test_theta_beyond_the_pool_is_refused(pool):
-    with pytest.raises(
-        ValueError, match=r"within the reach of the pool.*leave \d+% of 4,000"
-    ):
+    with pytest.raises(ValueError, match=r"within the reach of the pool.*leave \d+% of 4,000"):
         pool.draw(jr.key(0), [30.0, 0.0], 1)
     with pytest.raises(ValueError, match="4,000 events, 4,000; 4,001 were asked for"):
         pool.draw(jr.key(0), [0.0, 0.0], 4001)

@@ -39,14 +39,16 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from jaxtyping import Float
 from paramax import unwrap
 from rich.console import Console
 
 from mflows import runs, systems
-from mflows.data import load, save_array, write_atomically
+from mflows.data import Data, load, save_array, write_atomically
 from mflows.experiments.driver import Experiment, Job, Row, account, folder
 from mflows.experiments.jobs import generated
 from mflows.experiments.particle_physics.alices import train_alices
+from mflows.experiments.particle_physics.budget import epochs_within
 from mflows.experiments.particle_physics.figures import (
     draw_constraints,
     draw_learning,
@@ -80,8 +82,6 @@ BATCH = 100
 TRAINING: dict[str, Any] = {"condition": ("theta",), "weight": "weight", "batch_size": BATCH}
 LATENT_DIM = 14
 TEST, QUICK_TEST, SCORED = 10_000, 200, 2_000
-PILOT, PILOT_EPOCHS = 20, 3
-"""Steps of an epoch by which the pace of a system is measured, and epochs of each phase."""
 _TEST_SEED = 1_000_003
 PUBLISHED_SETTINGS: dict[str, Any] = {
     "chart_layers": 20,
@@ -138,7 +138,7 @@ def measure(job: Job) -> Row:
         path := job.file(f"train-{seed}.npz", simulate),
         model,
         latent_dim=LATENT_DIM,
-        epochs=epochs_within(job, model, path),
+        epochs=_epochs(job, model, path),
         settings=settings_of(model),
         **TRAINING,
     )
@@ -159,35 +159,25 @@ def settings_of(model: str) -> dict[str, Any]:
     return {name: value for name, value in PUBLISHED_SETTINGS.items() if name in known}
 
 
-def epochs_within(job: Job, model: str, path: Path) -> int | None:
-    """How many epochs take the budget, by the pace of a short training, compiled before."""
-    if job.budget is None:
-        return None
+def _epochs(job: Job, model: str, path: Path) -> int | None:
+    """How many epochs of a system the budget holds."""
     chosen = systems.parse(model)
-    config = runs.Config(
-        str(path),
-        LATENT_DIM if chosen.system.takes_latent_dim else None,
-        chosen.model,
-        chosen.recipe,
-        settings={**settings_of(model), **chosen.settings},
-        epochs=2 * PILOT_EPOCHS,
-        **TRAINING,
-    )
 
-    def pilot(pace: Path) -> None:
-        data = load(path, condition=("theta",), weight="weight")[: PILOT * BATCH].unweighted(0)
-        flow, phases, key = config.resolved(len(data)).setup(data)
-        history = fit(key, flow, data, phases, validation=0, progress=False).history
-        fastest: dict[str, float] = {}
-        for row in history:
-            fastest[row["phase"]] = min(row["seconds"], fastest.get(row["phase"], np.inf))
-        found = {phase: seconds / len(data) for phase, seconds in fastest.items()}
-        write_atomically(pace, json.dumps(found).encode())
+    def train(few: Data, epochs: int) -> list[dict]:
+        config = runs.Config(
+            str(path),
+            LATENT_DIM if chosen.system.takes_latent_dim else None,
+            chosen.model,
+            chosen.recipe,
+            settings={**settings_of(model), **chosen.settings},
+            epochs=2 * epochs,
+            **TRAINING,
+        )
+        flow, phases, key = config.resolved(len(few)).setup(few)
+        return fit(key, flow, few, phases, validation=0, progress=False).history
 
-    name = folder(job.out, "pace", model).with_suffix(".json").name
-    seconds = json.loads(job.file(name, pilot).read_text())
-    rows = len(load(path, condition=("theta",), weight="weight"))
-    return max(int(60 * job.budget / (rows * np.mean([*seconds.values()]))), len(seconds))
+    data = load(path, condition=("theta",), weight="weight")
+    return epochs_within(job, folder(Path(), model).name, data, BATCH, train)
 
 
 def numbers(flow: Flow, test: Pool, *, quick: bool) -> Row:
@@ -201,8 +191,7 @@ def numbers(flow: Flow, test: Pool, *, quick: bool) -> Row:
     found |= {f"closure_{name}": float(broken[at].mean()) for name, at in GROUPS.items()}
     sheet = on_manifold(flow) if isinstance(flow.latent, Thickened) else flow
     if not sheet.is_ambient:
-        off = (points - np.asarray(sheet.project(points, zero))) / scale
-        found["reconstruction"] = float(np.linalg.norm(off, axis=1).mean())
+        found["reconstruction"] = float(off_the_sheet(sheet, points, scale, zero).mean())
     started = time.process_time()
     found["log_prob"] = float(np.asarray(flow.log_prob(points, zero)).mean())
     seconds = time.process_time() - started
@@ -245,6 +234,13 @@ def _measure_alices(job: Job, train: Pool, test: Pool) -> Row:
         **_information(model, test, points),
         **posterior_numbers(model, test, where, quick=job.quick),
     }
+
+
+def off_the_sheet(
+    flow: Flow, x: np.ndarray, scale: np.ndarray, theta: Any = None
+) -> Float[np.ndarray, " N"]:
+    """Distances of events (N, 40) to their projections, with features in units of ``scale``."""
+    return np.linalg.norm((x - np.asarray(flow.project(x, theta))) / scale, axis=1)
 
 
 def closure(x: np.ndarray, scale: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ as one for theta.
 """
 
 import time
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -118,23 +119,24 @@ def _examples(rng: np.random.Generator, pool: Pool, pairs: Paired, x: np.ndarray
     return Examples(*(jnp.asarray(part, dtype=float) for part in shaped))
 
 
+def loss(log_ratio: Callable[[Array, Array], Array], batch: Examples) -> Array:
+    """Cross entropy with the joint ratio, and squared error of the joint score."""
+    estimate, score = jax.vmap(jax.value_and_grad(log_ratio, argnums=1))(batch.x, batch.theta)
+    target = jax.nn.sigmoid(-batch.log_ratio)
+    entropy = target * jax.nn.softplus(estimate) + (1 - target) * jax.nn.softplus(-estimate)
+    off = (1 - batch.y) * jnp.square(REACH * (score - batch.score)).mean(axis=1)
+    return jnp.mean(entropy + WEIGHT * off)
+
+
 @eqx.filter_jit
 def _block(parameters, moments, fixed, examples: Examples, done: Array, steps: Array):
     """Steps through the batches of a block, and their mean loss."""
-
-    def loss(parameters, batch: Examples):
-        model = eqx.combine(parameters, fixed)
-        estimate = jax.vmap(jax.value_and_grad(model.log_ratio, argnums=1))
-        ratio, score = estimate(batch.x, batch.theta)
-        target = jax.nn.sigmoid(-batch.log_ratio)
-        entropy = target * jax.nn.softplus(ratio) + (1 - target) * jax.nn.softplus(-ratio)
-        off = (1 - batch.y) * jnp.square(REACH * (score - batch.score)).mean(axis=1)
-        return jnp.mean(entropy + WEIGHT * off)
+    of_batch = lambda own, batch: loss(eqx.combine(own, fixed).log_ratio, batch)  # noqa: E731
 
     def step(carry, inputs):
         parameters, moments = carry
         batch, count = inputs
-        value, gradient = jax.value_and_grad(loss)(parameters, batch)
+        value, gradient = jax.value_and_grad(of_batch)(parameters, batch)
         rate = RATE * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(count / steps, 1)))
         updates, moments = optax.adam(1.0).update(gradient, moments)
         updates = jax.tree.map(lambda leaf: rate * leaf, updates)

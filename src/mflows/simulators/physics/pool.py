@@ -12,6 +12,7 @@ accepted events depends on theta, so that E[r] = 1. The joint score is
 whose mean at theta is 0 (Brehmer et al. 2018, arXiv 1805.00020).
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -92,7 +93,12 @@ class Pool:
                     f"{path}: expected a file of mflows simulate wbf-higgs, with x and components; "
                     f"got none of {', '.join(sorted(missing))}."
                 )
-            return cls(file["x"], matrices(file["components"]))
+            return cls.of(file)
+
+    @classmethod
+    def of(cls, events: Mapping[str, np.ndarray]) -> Self:
+        """The pool of arrays ``x`` (N, 40) and ``components`` (N, 10)."""
+        return cls(events["x"], matrices(events["components"]))
 
     def __len__(self) -> int:
         return len(self.x)

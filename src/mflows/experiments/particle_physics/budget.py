@@ -1,0 +1,48 @@
+"""How many epochs a budget of minutes holds, by the pace of a short training on the same machine.
+
+Compiling is not counted. The pace of a system is measured once, and kept in the experiment's
+folder.
+"""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from mflows.data import Data, write_atomically
+from mflows.experiments.driver import Job
+
+STEPS, EPOCHS = 20, 3
+"""Steps of an epoch of the short training, and epochs of each of its phases."""
+
+
+def epochs_within(
+    job: Job,
+    name: str,
+    data: Data,
+    batch_size: int,
+    train: Callable[[Data, int], Sequence[Mapping]],
+) -> int | None:
+    """Epochs that take the job's budget, at least one for each phase; ``None`` without a budget.
+
+    Args:
+        job: The job.
+        name: What is trained, in the name of the file that keeps its pace.
+        data: All points to train on.
+        batch_size: Points per step.
+        train: From some points and a number of epochs for each phase to the history of a training.
+    """
+    if job.budget is None:
+        return None
+
+    def measure(path: Path) -> None:
+        few = data[: STEPS * batch_size].unweighted(0)
+        fastest: dict[str, float] = {}
+        for row in train(few, EPOCHS):
+            fastest[row["phase"]] = min(row["seconds"], fastest.get(row["phase"], np.inf))
+        pace = {phase: seconds / len(few) for phase, seconds in fastest.items()}
+        write_atomically(path, json.dumps(pace).encode())
+
+    pace = json.loads(job.file(f"pace-{name}.json", measure).read_text())
+    return max(int(60 * job.budget / (len(data) * np.mean([*pace.values()]))), len(pace))
