@@ -26,7 +26,6 @@ from mflows.experiments.driver import Experiment, Job, Row, folder
 from mflows.experiments.particle_physics import (
     BATCH,
     EVENTS_FILE,
-    FEWER,
     TEST,
     TRAIN,
     off_the_sheet,
@@ -45,7 +44,7 @@ RATE = 4e-3
 def measure(job: Job) -> Row:
     """Learn a manifold of n dimensions, and measure how far events are off it."""
     model, n = job.labels["model"], int(job.labels["n"])
-    train, _, test = Pool.load(job.out / EVENTS_FILE).split(FEWER, TRAIN - FEWER, 1 - TRAIN)
+    train, test = Pool.load(job.out / EVENTS_FILE).split(TRAIN, 1 - TRAIN)
     data = Data(train.x, names=NAMES)
     key, fit_key = jr.split(jr.key(job.seed))
     small = {"width": 8, "blocks": 1} if job.quick else {}

@@ -22,6 +22,7 @@ HIGHER_IS_BETTER = (
     "AUC of",
     "ESS",
     "log_prob",
+    "log_posterior",
 )
 
 

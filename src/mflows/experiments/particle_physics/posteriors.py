@@ -34,14 +34,14 @@ SCALE = REACH / np.sqrt(3)
 """Standard deviation of the prior."""
 THETA = ((0.0, 0.0), (0.5 * SCALE, 0.0), (-SCALE, -SCALE))
 """Where posteriors are asked for: the published three, in units of the prior's deviation."""
-OBSERVED, SETS = 20, 10
-SINGLES, GROUPS = 400, 100
+OBSERVED, SETS = 20, 5
+SINGLES, GROUPS = 300, 60
 """Sets of one event and of ``OBSERVED`` ones by which posteriors are calibrated."""
-NODES, FINE = 21, 101
+NODES, FINE = 15, 101
 DRAWS, MASS = 99, 0.9
 TEMPERS = np.geomspace(0.05, 2, 60)
 POSTERIORS = "posteriors.npy"
-_AT_ONCE = 1024
+_AT_ONCE = 900
 _TEST_SEED = 1_000_003
 
 
