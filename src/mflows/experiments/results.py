@@ -23,6 +23,9 @@ HIGHER_IS_BETTER = (
     "ESS",
     "log_prob",
     "log_posterior",
+    "coverage",
+    "recalibrated",
+    "local",
 )
 
 
