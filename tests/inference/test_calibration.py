@@ -51,6 +51,25 @@ def test_posteriors_by_nuts_of_the_truth_are_calibrated():
     assert table["within 50%"][0] == np.mean(np.abs(found.ranks[:, 0] - 0.5) <= 0.25)
 
 
+def test_draws_from_elsewhere_are_judged_alike(prior):
+    rng = np.random.default_rng(0)
+    theta = rng.normal(size=(300, 1))
+    x = theta + rng.normal(size=theta.shape)
+    draws = x[:, None] / 2 + 0.5**0.5 * rng.normal(size=(300, 50, 1))
+    denser = np.abs(draws - x[:, None] / 2)[..., 0] < np.abs(theta - x / 2)
+    found = Calibration.of_draws(jr.key(0), draws, theta, [prior], names=("a",), denser=denser)
+    assert list(found.levels) == ["rank of a", "TARP", "HPD"]
+    assert found.draws == 50
+    assert not found.problems()
+    narrow = Calibration.of_draws(jr.key(0), (draws + x[:, None]) / 3, theta, [prior])
+    assert narrow.hpd is None
+    assert "too" in narrow.problems()[0]
+    with pytest.raises(ValueError, match=r"draws of shape \(datasets, L, k\).*got \(300, 50, 1\)"):
+        Calibration.of_draws(jr.key(0), draws, theta[:5], [prior])
+    with pytest.raises(ValueError, match="names of 1 parameters"):
+        Calibration.of_draws(jr.key(0), draws, theta, [prior], names=("a", "b"))
+
+
 @pytest.mark.parametrize("width", [0.25, 2.0])
 def test_a_posterior_of_a_wrong_width_is_named(prior, width):
     wrong = "too narrow" if width < 0.5 else "too wide"

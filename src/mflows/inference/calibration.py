@@ -19,7 +19,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import equinox as eqx
 import jax
@@ -74,6 +74,48 @@ class Calibration:
     tarp: Float[np.ndarray, " datasets"]
     hpd: Float[np.ndarray, " datasets"] | None
     draws: int
+
+    @classmethod
+    def of_draws(
+        cls,
+        key: PRNGKeyArray,
+        draws: Float[np.ndarray, "datasets L k"],
+        theta: Float[np.ndarray, "datasets k"],
+        prior: Prior,
+        *,
+        names: Sequence[str] = (),
+        denser: Bool[np.ndarray, "datasets L"] | None = None,
+    ) -> Self:
+        """Where true parameters lie among draws that were made elsewhere.
+
+        Args:
+            key: Random key, for the points that TARP refers to, and for ties.
+            draws: Draws from the posterior of each data set.
+            theta: The parameters that made it, drawn from the prior.
+            prior: As for `nuts`.
+            names: Names of the k parameters.
+            denser: Which draws have a higher posterior density than the true parameters.
+
+        Raises:
+            ValueError: For shapes that do not fit.
+        """
+        draws, theta = np.asarray(draws), np.asarray(theta)
+        if draws.ndim != 3 or (draws.shape[0], draws.shape[2]) != theta.shape:
+            raise ValueError(
+                "Expected draws of shape (datasets, L, k) and theta of shape (datasets, k); got "
+                f"{draws.shape} and {theta.shape}."
+            )
+        names = tuple(names) or tuple(f"theta{i}" for i in range(theta.shape[1]))
+        if len(names) != theta.shape[1]:
+            raise ValueError(f"Expected names of {theta.shape[1]} parameters; got {names}.")
+        rng = generator(key)
+        return cls(
+            names,
+            _share(rng, draws < theta[:, None]),
+            _share(rng, _nearer(rng, draws, theta, as_prior(prior))),
+            None if denser is None else _share(rng, np.asarray(denser)),
+            draws.shape[1],
+        )
 
     @property
     def levels(self) -> dict[str, Float[np.ndarray, " datasets"]]:
@@ -198,7 +240,7 @@ def calibrate(
     else:
         found = _drawn(key, model, x, report)  # pyright: ignore[reportArgumentType]
     denser = None if at_truth is None else density > at_truth[:, None]
-    calibration = of_draws(judge_key, found, theta, known, names=names, denser=denser)
+    calibration = Calibration.of_draws(judge_key, found, theta, known, names=names, denser=denser)
     if problems := calibration.problems():
         warnings.warn(
             f"The posteriors are not calibrated. {' '.join(problems)} Train longer or on more "
@@ -207,47 +249,6 @@ def calibrate(
             stacklevel=2,
         )
     return calibration
-
-
-def of_draws(
-    key: PRNGKeyArray,
-    draws: Float[np.ndarray, "datasets L k"],
-    theta: Float[np.ndarray, "datasets k"],
-    prior: Prior,
-    *,
-    names: Sequence[str] = (),
-    denser: Bool[np.ndarray, "datasets L"] | None = None,
-) -> Calibration:
-    """Where true parameters lie among draws that were made elsewhere.
-
-    Args:
-        key: Random key, for the points that TARP refers to, and for ties.
-        draws: Draws from the posterior of each data set.
-        theta: The parameters that made it, drawn from the prior.
-        prior: As for `nuts`.
-        names: Names of the k parameters.
-        denser: Which draws have a higher posterior density than the true parameters.
-
-    Raises:
-        ValueError: For shapes that do not fit.
-    """
-    draws, theta = np.asarray(draws), np.asarray(theta)
-    if draws.ndim != 3 or (draws.shape[0], draws.shape[2]) != theta.shape:
-        raise ValueError(
-            "Expected draws of shape (datasets, L, k) and theta of shape (datasets, k); got "
-            f"{draws.shape} and {theta.shape}."
-        )
-    names = tuple(names) or tuple(f"theta{i}" for i in range(theta.shape[1]))
-    if len(names) != theta.shape[1]:
-        raise ValueError(f"Expected names of {theta.shape[1]} parameters; got {names}.")
-    rng = generator(key)
-    return Calibration(
-        names,
-        _share(rng, draws < theta[:, None]),
-        _share(rng, _nearer(rng, draws, theta, as_prior(prior))),
-        None if denser is None else _share(rng, np.asarray(denser)),
-        draws.shape[1],
-    )
 
 
 def _sampled(key, model, prior, x, theta, settings, report):

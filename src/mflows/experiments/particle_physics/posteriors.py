@@ -23,7 +23,6 @@ from mflows.data import save_array
 from mflows.experiments.driver import Row
 from mflows.flow import Flow
 from mflows.inference import Calibration, Misspecified, log_likelihood
-from mflows.inference.calibration import of_draws
 from mflows.inference.likelihood import LogLikelihood
 from mflows.keys import generator
 from mflows.simulators import HasLogProb
@@ -142,7 +141,9 @@ class Sets:
         pairs = zip(posteriors, draws, strict=True)
         density = np.stack([posterior.log_prob(each) for posterior, each in pairs])
         denser = density > self.log_prob(tempering)[:, None]
-        return of_draws(key, draws, self.theta, prior, names=("c_W", "c_HWtilde"), denser=denser)
+        return Calibration.of_draws(
+            key, draws, self.theta, prior, names=("c_W", "c_HWtilde"), denser=denser
+        )
 
     def half(self, which: int) -> "Sets":
         """Every other set."""
