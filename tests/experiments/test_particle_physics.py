@@ -115,6 +115,15 @@ def test_it_runs(tmp_path, capsys, monkeypatch):
         run(tmp_path, seeds=1)
 
 
+def test_the_error_is_measured_against_n(tmp_path):
+    experiments.named("particle-physics-dimension")(tmp_path, quick=True, seeds=1)
+    (row,) = json.loads((tmp_path / "results.json").read_text())
+    assert row["n"] == "14"
+    assert 0.1 < row["reconstruction"] < 10  # two epochs; the features' spread is 40^(1/2)
+    assert row["reconstruction"] < row["reconstruction_q99"]
+    assert (tmp_path / "reconstruction.png").stat().st_size > 10_000
+
+
 def test_a_budget_is_for_experiments_that_have_one(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="no budget for this experiment.*got 3 minutes"):
         experiments.named("circle")(tmp_path, budget=3.0)
