@@ -210,7 +210,7 @@ IMAGE = (2, 3, 1)
 
 
 def image_layers() -> AbstractBijection:
-    return shaped(Chain([residual(6), turned(6)]), IMAGE)
+    return shaped(Chain([coupling(Affine(), 6), turned(6)]), IMAGE)
 
 
 LAYERS: dict[str, Callable[[], AbstractBijection]] = {

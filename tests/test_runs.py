@@ -45,10 +45,10 @@ def content(folder: Path) -> dict[str, bytes]:
 @pytest.mark.parametrize("model", ["m-flow", "pie"])
 def test_charts_bend_in_the_directions_that_few_points_span(model):
     wide = Data(np.random.default_rng(0).normal(size=(9, 20)))
-    config = Config("wide.npy", latent_dim=2, model=model, settings=tiny.SETTINGS)
+    config = Config("wide.npy", latent_dim=2, model=model, settings={"width": 4})
     flow = config.resolved(8).setup(wide).flow
     assert json.loads(flow.built[1])["rank"] == 8
-    asked = replace(config, settings={**tiny.SETTINGS, "rank": 5}).resolved(8).setup(wide).flow
+    asked = replace(config, settings={**config.settings, "rank": 5}).resolved(8).setup(wide).flow
     assert json.loads(asked.built[1])["rank"] == 5
     tall = config.resolved(8).setup(Data(np.random.default_rng(0).normal(size=(90, 20)))).flow
     assert json.loads(tall.built[1])["rank"] is None

@@ -7,7 +7,7 @@ import numpy as np
 from mflows.data import save_array
 from mflows.runs import Config
 
-SETTINGS = {"chart_layers": 1, "latent_layers": 1, "bins": 3, "width": 4}
+SETTINGS = {"chart_layers": 1, "latent_layers": 1, "bins": 3, "width": 4, "affine": True}
 AMBIENT = ("--model", "af", "--set", "layers=1,bins=3,width=4")
 """Options of a system with one phase, which compiles soonest."""
 ROWS, EPOCHS = 60, 40

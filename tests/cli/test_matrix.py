@@ -11,13 +11,14 @@ import pytest
 from tests import tiny
 
 from mflows import runs
+from mflows.cli.options import literal
 from mflows.data import load, save_array
 from mflows.estimator import ManifoldFlow
 from mflows.systems import SYSTEMS, system
 from mflows.verdict import Doubt
 
 SETTINGS = {
-    "m-flow": "chart_layers=1,latent_layers=1,bins=3,width=4",
+    "m-flow": "chart_layers=1,latent_layers=1,bins=3,width=4,affine=true",
     "me-flow": "chart_layers=1,latent_layers=1,bins=3,width=4,encoder_width=4,encoder_blocks=1",
     "pae": "width=4,blocks=1,latent_layers=1,bins=3",
     "ripf": "width=4,blocks=1,latent_layers=1,bins=3",
@@ -93,7 +94,7 @@ def test_a_system_by_sweep_and_estimator(command, tmp_path, name):
     assert result.exit_code == 0, result.output
 
     pairs = (pair.split("=") for pair in SETTINGS[name].split(","))
-    settings = {key: value if key == "manifold" else int(value) for key, value in pairs}
+    settings = {key: literal(value) for key, value in pairs}
     n = 1 if system(name).takes_latent_dim else None
     est = ManifoldFlow(n, model=name, settings=settings, epochs=2, batch_size=20, random_state=0)
     x = load(data).x

@@ -111,7 +111,7 @@ def test_a_command_says_all_that_a_config_has():
     assert shlex.join(fit_command(config)) == (
         "mflows fit 'a table.npz' --model me-flow --latent-dim 1 --recipe scandal "
         "--condition a,b --drop-constant --epochs 40 --learning-rate 0.01 "
-        "--set chart_layers=1,latent_layers=1,bins=3,width=4 --recipe-set weight=2.5"
+        "--set chart_layers=1,latent_layers=1,bins=3,width=4,affine=True --recipe-set weight=2.5"
     )
 
 

@@ -12,7 +12,7 @@ CONFIG = {
     "m-flow": {},
     "af": {"model": "af", "latent_dim": None, "settings": {}},
     "fom": {"model": "fom", "latent_dim": None, "settings": {}},
-    "pie": {"model": "pie"},
+    "pie": {"model": "pie", "settings": {}},
 }
 
 BAD = {

@@ -34,7 +34,7 @@ def sheet():
 
 def m_flow(data: Data) -> mf.Flow:
     flow = mf.models.m_flow(
-        jr.key(0), (3,), 2, data.cond_shape, chart_layers=2, latent_layers=1, **SMALL
+        jr.key(0), (3,), 2, chart_layers=2, latent_layers=1, affine=True, **SMALL
     )
     recipe = mf.recipes.alternating(4)
     return mf.fit(jr.key(1), flow, data, recipe, progress=False).flow
