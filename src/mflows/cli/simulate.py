@@ -75,6 +75,6 @@ def _generate(source: Any, out: Path, events: int, seed: int) -> None:
 
     check_memory(events, len(source.names))
     arrays = generated(source, events, seed)
-    more = {} if out.suffix.lower() == ".npy" else arrays
-    save_array(out, arrays.pop("x"), source.names, more=more)
-    print(f"Wrote {events:,} points to {out}.")
+    more = {name: array for name, array in arrays.items() if name != "x"}
+    save_array(out, arrays["x"], source.names, more={} if out.suffix.lower() == ".npy" else more)
+    print(f"Wrote {events:,} points to {out}. {source.summary(arrays)}")

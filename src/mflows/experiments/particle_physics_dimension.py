@@ -25,17 +25,15 @@ from mflows.data import Data
 from mflows.experiments.driver import Experiment, Job, Row, folder
 from mflows.experiments.particle_physics import (
     BATCH,
-    EVENTS_FILE,
     TEST,
-    TRAIN,
     off_the_sheet,
+    pools,
     prepare,
 )
 from mflows.experiments.particle_physics.budget import epochs_within
 from mflows.runs import commit
 from mflows.saving import save
 from mflows.simulators.physics.features import NAMES
-from mflows.simulators.physics.pool import Pool
 from mflows.training import TrainingDiverged, fit, manifold_phase
 
 RATE = 4e-3
@@ -44,7 +42,7 @@ RATE = 4e-3
 def measure(job: Job) -> Row:
     """Learn a manifold of n dimensions, and measure how far events are off it."""
     model, n = job.labels["model"], int(job.labels["n"])
-    train, test = Pool.load(job.out / EVENTS_FILE).split(TRAIN, 1 - TRAIN)
+    train, test = pools(job.out)
     data = Data(train.x, names=NAMES)
     key, fit_key = jr.split(jr.key(job.seed))
     small = {"width": 8, "blocks": 1} if job.quick else {}

@@ -10,7 +10,7 @@ All methods broadcast over leading axes as NumPy does: ``theta`` has shape ``(..
 shape ``(..., D)``. A simulator without parameters has ``k = 0``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import jax.numpy as jnp
@@ -52,6 +52,10 @@ class Generator(Protocol):
     @property
     def part(self) -> Callable[..., dict[str, np.ndarray]]:
         """Arrays of as many rows each: ``x`` of shape (N, D), and what else is known of points."""
+        ...
+
+    def summary(self, arrays: Mapping[str, np.ndarray]) -> str:
+        """What to say of points that were made, on a line."""
         ...
 
 

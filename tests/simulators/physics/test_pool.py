@@ -21,6 +21,7 @@ def file(tmp_path_factory):
     command = ["simulate", "wbf-higgs", "--events", str(SHIPPED), "--out", str(path)]
     done = CliRunner().invoke(app, command, catch_exceptions=False)
     assert done.exit_code == 0
+    assert "at couplings of 5: 7" in done.output
     return path
 
 

@@ -25,7 +25,7 @@ density ratios from joint ratios and scores (Stoye et al. 2018, arXiv 1808.00973
 * local: the lowest and highest coverage among thirds of events by pT of the harder jet;
 * recalibrated: coverage of 20 events after the log-likelihood is multiplied by the factor
   ``tempering`` that makes the true theta of half of the sets most likely, for the other half;
-* information: of an event on c_W and c_HWtilde at theta = 0, the variance of the model's score;
+* information: of an event on c_W and c_HWtilde at theta = 0, the mean square of the model's score;
   that of the joint score, which sees the quarks, is the most there can be.
 """
 
@@ -115,14 +115,24 @@ def prepare(out: Path, quick: bool) -> None:
     if not path.is_file():
         found = generated(WBFHiggs(), SHIPPED if quick else EVENTS, SEED)
         save_array(path, found.pop("x"), NAMES, more=found)
+    console = Console()
+    for name, pool in zip(("train", "test"), pools(out), strict=True):
+        parts = ", ".join(f"{pool.effective(theta):.0%}" for theta in THETA)
+        console.print(f"Events to {name} on: {len(pool):,}; effective at the three theta: {parts}")
+
+
+def pools(out: Path) -> list[Pool]:
+    """The events to train on, and those to test on."""
+    return Pool.load(out / EVENTS_FILE).split(TRAIN, 1 - TRAIN)
 
 
 def measure(job: Job) -> Row:
     """Train a system for its budget, and measure."""
     model, seed = job.labels["model"], job.seed
-    train, test = Pool.load(job.out / EVENTS_FILE).split(TRAIN, 1 - TRAIN)
+    train, test = pools(job.out)
+    device = {"device": jax.devices()[0].device_kind}
     if model == "alices":
-        return _measure_alices(job, train, test)
+        return device | _measure_alices(job, train, test)
 
     def simulate(path: Path) -> None:
         pairs = train.paired(jr.key(seed))
@@ -139,6 +149,7 @@ def measure(job: Job) -> Row:
         **TRAINING,
     )
     return {
+        **device,
         **account(run),
         "epochs": len(run.history),
         "train_minutes": sum(row["seconds"] for row in run.history) / 60,
@@ -203,7 +214,7 @@ def _scores(model: Any, x: jax.Array) -> jax.Array:
 
 
 def _information(model: Any, test: Pool, points: np.ndarray) -> Row:
-    """Variance of the score of the model at theta = 0, and of the joint score."""
+    """Mean square of the score of the model at theta = 0, and of the joint score."""
     x = model.centred(points) if isinstance(model, Flow) else jnp.asarray(points, dtype=float)
     own = model.around(np.zeros(40)) if isinstance(model, Flow) else model
     score, joint = np.asarray(_scores(own, x)), test.joint_score(np.zeros(2))
@@ -248,7 +259,7 @@ def closure(x: np.ndarray, scale: np.ndarray) -> np.ndarray:
 def finish(out: Path, rows: list[Row]) -> None:
     """Draw constraints, samples, posteriors and learning curves of the first seed."""
     rows = [row for row in rows if row["seed"] == 0]
-    test = Pool.load(out / EVENTS_FILE).split(TRAIN, 1 - TRAIN)[1]
+    _, test = pools(out)
     count = QUICK_TEST if rows[0].get("quick") else TEST
     truth = test.x[test.draw(jr.key(0), np.zeros(2), min(count, len(test) // 2))]
     folders = {row["model"]: folder(out, row["model"], 0) for row in rows}
@@ -264,7 +275,7 @@ def finish(out: Path, rows: list[Row]) -> None:
         name: [GridPosterior(each).log_density for each in np.load(at / POSTERIORS)]
         for name, at in folders.items()
     }
-    draw_posteriors(out / "posteriors.png", np.array(THETA), posteriors)
+    draw_posteriors(out / "posteriors.png", THETA, posteriors)
     Console().print(f"Figures: samples, constraints, learning, posteriors (.png) in {out}")
 
 

@@ -31,7 +31,7 @@ from mflows.simulators.physics.pool import REACH, Pool
 
 SCALE = REACH / np.sqrt(3)
 """Standard deviation of the prior."""
-THETA = ((0.0, 0.0), (0.5 * SCALE, 0.0), (-SCALE, -SCALE))
+THETA = SCALE * np.array([[0.0, 0.0], [0.5, 0.0], [-1.0, -1.0]])
 """Where posteriors are asked for: the published three, in units of the prior's deviation."""
 OBSERVED, SETS = 20, 5
 SINGLES, GROUPS = 300, 60
@@ -169,7 +169,8 @@ def drawn(
 def posterior_numbers(model: Flow | HasLogProb, pool: Pool, folder: Path, *, quick: bool) -> Row:
     """Log posterior of the true theta, coverage of one event and of 20, and a recalibration.
 
-    The posteriors of one set of events at each of ``THETA`` are written to the folder.
+    The posteriors of one set of events at each of ``THETA`` are written to the folder, and figures
+    of calibration.
     """
     fewer, key, scale = (20 if quick else 1), jr.key(_TEST_SEED), 2 * float(np.log(SCALE))
     theta = np.asarray(pool.prior.sample(key, (SINGLES // fewer + GROUPS // fewer,)))
@@ -183,8 +184,10 @@ def posterior_numbers(model: Flow | HasLogProb, pool: Pool, folder: Path, *, qui
     found: Row = {f"log_posterior_{i}": float(value) for i, value in enumerate(of_each)}
     found["log_posterior"] = float(of_each.mean())
     found["log_posterior_prior"] = float(many.log_prob().mean()) + scale
-    of_one = one.calibration(key, pool.prior)
-    found |= _summary(of_one, 1) | _summary(many.calibration(key, pool.prior), OBSERVED)
+    of_one, of_many = (sets.calibration(key, pool.prior) for sets in (one, many))
+    for size, calibration in ((1, of_one), (OBSERVED, of_many)):
+        calibration.plot(folder / f"calibration-{size}.png")
+        found |= _summary(calibration, size)
     covered = of_one.levels["HPD"] <= MASS
     order = np.argsort(one.x[:, 0, NAMES.index("pT(j1)")])
     local = [float(covered[at].mean()) for at in np.array_split(order, 3)]

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import tempfile
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from mflows.simulators.physics import detector, generator, matrix_element
 from mflows.simulators.physics.features import NAMES, features
-from mflows.simulators.physics.pool import UPPER
+from mflows.simulators.physics.pool import REACH, UPPER, Pool
 
 PART = 2000
 """Events of a part, which one core generates."""
@@ -67,6 +68,13 @@ class WBFHiggs:
             "flavours": flavours,
             "channel": np.where(flavours[:, 0] == flavours[:, 2], 23, 24),
         }
+
+    def summary(self, arrays: Mapping[str, np.ndarray]) -> str:
+        """Which part of the events is effective at large couplings."""
+        pool, at = Pool.of(arrays), REACH * np.eye(2)
+        parts = zip(np.concatenate([at, -at[:1]]), ("c_W", "c_HWtilde", "-c_W"), strict=True)
+        shown = ", ".join(f"{pool.effective(theta):.0%} at {name}" for theta, name in parts)
+        return f"Effective part of the events at couplings of {REACH:g}: {shown}."
 
     def _cached(self, seed: int, index: int) -> dict[str, np.ndarray]:
         """A part as `generate` made it, from the library or the cache if it is there."""
