@@ -24,7 +24,9 @@ def epochs_within(
     batch_size: int,
     train: Callable[[Data, int], Sequence[Mapping]],
 ) -> int | None:
-    """Epochs that take the job's budget, at least one for each phase; ``None`` without a budget.
+    """Epochs that come nearest to the job's budget, one for each phase at least.
+
+    ``None`` without a budget.
 
     Args:
         job: The job.
@@ -45,4 +47,4 @@ def epochs_within(
         write_atomically(path, json.dumps(pace).encode())
 
     pace = json.loads(job.file(f"pace-{name}.json", measure).read_text())
-    return max(int(60 * job.budget / (len(data) * np.mean([*pace.values()]))), len(pace))
+    return max(round(60 * job.budget / (len(data) * np.mean([*pace.values()]))), len(pace))

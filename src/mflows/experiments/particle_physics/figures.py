@@ -126,4 +126,4 @@ def _level(density: np.ndarray, mass: float) -> float:
 
 def _legend(figure: Figure, panel) -> None:
     handles, labels = panel.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=6, frameon=False)
+    figure.legend(handles, labels, loc="outside upper center", ncols=6, frameon=False)
