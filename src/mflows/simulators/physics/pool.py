@@ -116,7 +116,7 @@ class Pool:
         Raises:
             ValueError: If the parts are more than the whole, or one is empty.
         """
-        sizes = [int(part * len(self)) for part in parts]
+        sizes = [round(part * len(self)) for part in parts]
         if min(sizes) < 1 or sum(parts) > 1 + 1e-9:
             raise ValueError(f"Expected parts above 0 of a sum of at most 1; got {parts}.")
         ends = np.cumsum(sizes)
