@@ -74,6 +74,7 @@ SLOW = (
     "test_crashes.py",
     "training/test_starts.py",
     "test_scores.py",
+    "experiments/test_particle_physics.py",
     "cli/test_use.py",
     "simulators/test_polynomial_surface.py",
     "charts/test_properties.py",

@@ -1,5 +1,6 @@
 """Events, the detector and the features; parts from the cache."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -21,6 +22,15 @@ from mflows.simulators.physics.pool import matrices
 @pytest.fixture(scope="module")
 def events() -> generator.Events:
     return generator.generate(300, 3)
+
+
+def test_generating_prints_nothing():
+    code = (
+        "from mflows.simulators.physics import generator\n"
+        "print(len(generator.generate(1, 3).jets))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
 
 
 def test_features_are_those_of_the_momenta(events):

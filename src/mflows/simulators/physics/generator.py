@@ -1,11 +1,16 @@
 """Events pp -> h j j, h -> gamma gamma at 13 TeV by weak boson fusion, by Pythia 8.
 
 Pythia (Bierlich et al. 2022, arXiv 2203.11601) makes the hard process by W W and Z Z fusion in the
-Standard Model, the Higgs decay and the showers. Theta enters by weights, `matrix_element`.
-Multi-parton interactions and hadronisation are off unless asked for.
+Standard Model, the Higgs decay and the showers, its copy of FastJet (Cacciari, Salam & Soyez 2012,
+arXiv 1111.6097) the jets. Theta enters by weights, `matrix_element`. Multi-parton interactions and
+hadronisation are off unless asked for.
 """
 
+import ctypes
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +35,7 @@ PARTONS = ("PartonLevel:MPI = off", "HadronLevel:all = off")
 RADIUS, JET_PT = 0.4, 15.0
 """Of the anti-kT jets, the least pT in GeV before smearing."""
 _BLOCK = 1000
+_banner_shown = False
 
 
 @dataclass(frozen=True)
@@ -100,7 +106,8 @@ def _event(pythia: Any, slow_jet: Any) -> tuple | None:
     photons = [p for p in event if p.isFinal() and p.id() == 22 and event[p.mother1()].id() == 25]
     if len(photons) != 2:
         return None
-    slow_jet.analyze(event)
+    with _without_banner():
+        slow_jet.analyze(event)
     jets = []
     for i in range(slow_jet.sizeJet()):
         near = (_separation(slow_jet, i, photon) for photon in photons)
@@ -111,6 +118,26 @@ def _event(pythia: Any, slow_jet: Any) -> tuple | None:
     quarks = [hard[i] for i in (3, 4, 6, 7)]
     momenta, flavours = [_four(each.p()) for each in quarks], [each.id() for each in quarks]
     return [_four(p.p()) for p in photons], jets, momenta, flavours
+
+
+@contextmanager
+def _without_banner() -> Iterator[None]:
+    """The banner that FastJet prints at its first event does not reach standard output."""
+    global _banner_shown
+    if _banner_shown:
+        yield
+        return
+    sys.stdout.flush()
+    kept = os.dup(1)
+    try:
+        with open(os.devnull, "wb") as nothing:
+            os.dup2(nothing.fileno(), 1)
+        yield
+        ctypes.CDLL(None).fflush(None)
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        _banner_shown = True
 
 
 def _separation(slow_jet: Any, i: int, photon: Any) -> float:
