@@ -165,7 +165,7 @@ def test_changed_or_missing_data_are_noticed(trained, tmp_path):
         ),
         (
             {"model": "af", "recipe": "scandal"},
-            "of 'af' out of maximum-likelihood, denoising; got 'scandal'",
+            "of 'af' out of maximum-likelihood, scandal-likelihood, denoising; got 'scandal'",
         ),
         ({"settings": {"depth": 3}}, "Expected settings of 'm-flow' out of .*chart_layers"),
         ({"settings": {"width": 2.5}}, "Expected width to be of type int; got 2.5"),

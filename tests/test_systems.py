@@ -89,7 +89,7 @@ def test_a_name_with_settings_and_recipe():
     assert systems.parse("af:denoising").recipe == "denoising"
     for text, message in {
         "van": "Expected a model out of m-flow, .*; got 'van'",
-        "af:scandal": "Expected a recipe of 'af' out of maximum-likelihood, denoising; got",
+        "af:scandal": "Expected a recipe of 'af' out of maximum-likelihood, .*, denoising; got",
         "af+depth": "Expected settings of 'af' out of layers, .*; got 'depth'",
         "af+width": "Expected width to be of type int; got True",
         "posterior-flow": "Expected a density of x; got 'posterior-flow', one of theta given x",

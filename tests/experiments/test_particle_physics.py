@@ -8,13 +8,14 @@ import jax.random as jr
 import numpy as np
 import pytest
 from flowjax.distributions import Uniform
-from scipy.stats import norm, truncnorm
+from scipy.stats import truncnorm
 
 from mflows import experiments
 from mflows.experiments import particle_physics
 from mflows.experiments.particle_physics import alices, posteriors
-from mflows.experiments.particle_physics.posteriors import FINE, NODES, GridPosterior, axis, drawn
-from mflows.simulators.physics.pool import REACH
+from mflows.experiments.particle_physics.posteriors import FINE, NODES, axis, drawn
+from mflows.simulators import WBFHiggs
+from mflows.simulators.physics.pool import REACH, Pool
 
 WIDTH = 1.5
 
@@ -55,6 +56,34 @@ def test_a_posterior_on_the_grid_is_the_known_one():
     assert found.log_likelihood.shape == (1, NODES, NODES)
 
 
+class Weighted(Shifted):
+    """The log-likelihood of events of the library's pool, which is no polynomial of theta."""
+
+    def __init__(self):
+        events = WBFHiggs().part(0, 0)
+        order = np.argsort(events["x"][:, 0])
+        self.pool = Pool.of({name: events[name][order] for name in ("x", "components")})
+        self.simulate = self.pool.simulate
+
+    def log_prob(self, x, theta):
+        t = jnp.concatenate([jnp.ones(1), theta, jnp.zeros(1)])
+        given = jnp.asarray(self.pool.matrices)[jnp.searchsorted(self.pool.x[:, 0], x[..., 0])]
+        rate = t @ jnp.asarray(self.pool.rate) @ t
+        return jnp.log(jnp.einsum("i,nij,j->n", t, given, t) / (given[:, 0, 0] * rate))
+
+
+def test_splines_between_the_nodes_are_near_enough():
+    """Of 20 events, beside the exact log-likelihood in the middle of the nodes."""
+    model, theta = Weighted(), np.array([[2.0, -3.0]])
+    (found,) = drawn(jr.key(0), model, model, (theta, 20))
+    between = (axis(NODES)[1:] + axis(NODES)[:-1]) / 2
+    at = np.stack(np.meshgrid(between, between), axis=-1).reshape(-1, 2)
+    exact = np.array([model.log_prob(found.x[0], jnp.asarray(each)).sum() for each in at])
+    off = found.posteriors()[0].log_prob(at) - exact
+    assert np.ptp(exact) > 3
+    assert np.ptp(off) < 0.02
+
+
 @pytest.mark.parametrize(("factor", "low", "high"), [(1.0, 0.82, 0.98), (9.0, 0.1, 0.7)])
 def test_coverage_and_tempering_tell_a_posterior_that_is_too_narrow(
     monkeypatch, tmp_path, factor, low, high
@@ -67,10 +96,9 @@ def test_coverage_and_tempering_tell_a_posterior_that_is_too_narrow(
     assert found["tempering"] == pytest.approx(1 / factor, rel=0.35)
     assert low < found["local_lowest"] + 0.05 <= found["local_highest"] + 0.1
     assert (found["least_p_1"] < 1e-3) == (factor > 1)
-    kept = np.load(tmp_path / posteriors.POSTERIORS)
-    assert kept.shape == (3, NODES, NODES)
-    at_zero = GridPosterior(kept[0]).log_prob(np.zeros((1, 2)))[0]
-    assert at_zero > norm.logpdf(0, 0, 3 * WIDTH)
+    assert np.load(tmp_path / posteriors.POSTERIORS).shape == (3, NODES, NODES)
+    for size in (1, 20):
+        assert (tmp_path / f"calibration-{size}.png").stat().st_size > 10_000
 
 
 def test_the_classifier_s_loss_is_least_at_the_true_ratio():
@@ -128,7 +156,7 @@ def test_a_budget_is_for_experiments_that_have_one(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="no budget for this experiment.*got 3 minutes"):
         experiments.named("circle")(tmp_path, budget=3.0)
     physics = experiments.named("particle-physics")
-    with pytest.raises(ValueError, match="budget above 0 minutes; got -1"):
+    with pytest.raises(ValueError, match="budget above 0 minutes and finite; got -1"):
         physics(tmp_path, budget=-1.0)
     seen = []
 

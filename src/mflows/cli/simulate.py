@@ -27,6 +27,7 @@ def simulate(
     file has the columns of x and theta. Simulators without parameters have no theta. Events of
     wbf-higgs come from Pythia (pip install 'mflows[physics]'), with components of their matrix
     element, flavours and channel; what was generated before is read from the cache.
+    wbf-higgs+hadrons has multi-parton interactions and hadronisation.
 
     **Examples**
 

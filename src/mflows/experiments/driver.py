@@ -187,7 +187,7 @@ class Experiment:
                 "Expected no budget for this experiment, whose trainings have a fixed length; got "
                 f"{budget:g} minutes."
                 if self.budget is None
-                else f"Expected a budget above 0 minutes; got {budget:g}."
+                else f"Expected a budget above 0 minutes and finite; got {budget:g}."
             )
         budget = None if quick else (budget or self.budget)
         out.mkdir(parents=True, exist_ok=True)

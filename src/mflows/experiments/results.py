@@ -23,10 +23,11 @@ HIGHER_IS_BETTER = (
     "ESS",
     "log_prob",
     "log_posterior",
-    "coverage",
-    "recalibrated",
-    "local",
 )
+COVERAGES, COVERED = ("coverage_1", "coverage_20", "recalibrated", "local"), 0.9
+"""Shares of truths in regions of a mass, and the mass."""
+NO_LABELS = ("status", "commit", "device")
+"""Texts of a row that do not name its system."""
 
 
 def write_tables(runs: Path, out: Path) -> list[Path]:
@@ -73,7 +74,7 @@ def markdown(
         columns: Metric -> its heading, of those that the table of systems shows; all if empty.
         published: Published numbers of a system, by its names and the metric.
     """
-    keys = dict.fromkeys(key for row in rows for key in row if key not in ("status", "commit"))
+    keys = dict.fromkeys(key for row in rows for key in row if key not in NO_LABELS)
     kinds = {key: next(type(row[key]) for row in rows if key in row) for key in keys}
     labels, counts, metrics = ([k for k in keys if kinds[k] is kind] for kind in (str, int, float))
     groups: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
@@ -119,8 +120,9 @@ def _short(commit: str) -> str:
 def _spread(metric: str, values: Sequence[float]) -> str:
     if not values:
         return "-"
+    best = COVERED if metric.startswith(COVERAGES) else 0.0
     higher = metric.startswith(HIGHER_IS_BETTER)
-    worst = min(values) if higher else max(values, key=abs)
+    worst = min(values) if higher else max(values, key=lambda value: abs(value - best))
     if len(values) == 1:
         return _text(values[0])
     return f"{_text(median(values))} ({_text(mean(values))}; {_text(worst)})"

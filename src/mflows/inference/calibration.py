@@ -108,7 +108,9 @@ class Calibration:
         names = tuple(names) or tuple(f"theta{i}" for i in range(theta.shape[1]))
         if len(names) != theta.shape[1]:
             raise ValueError(f"Expected names of {theta.shape[1]} parameters; got {names}.")
-        rng = generator(key)
+        if denser is not None and np.shape(denser) != draws.shape[:2]:
+            raise ValueError(f"Expected denser of shape {draws.shape[:2]}; got {np.shape(denser)}.")
+        rng = generator(checked(key))
         return cls(
             names,
             _share(rng, draws < theta[:, None]),
@@ -225,6 +227,8 @@ def calibrate(
     repeated = np.repeat(theta, points, axis=0)
     x = points_at(point_key, simulator, repeated, prior=prior, vectorized=vectorized)
     x = x.reshape(datasets, points, *x.shape[1:])
+    if len(names) not in (0, theta.shape[1]):
+        raise ValueError(f"Expected names of {theta.shape[1]} parameters; got {tuple(names)}.")
     report = seen or (lambda done, of: None)
     density = at_truth = None
     if hasattr(model, "log_prob"):  # a flow or a simulator

@@ -121,10 +121,16 @@ def test_parts_have_no_event_in_common_and_one_rate(pool):
 
 
 def test_theta_beyond_the_pool_is_refused(pool):
-    with pytest.raises(ValueError, match=r"within the reach of the pool.*leave \d+% of 4,000"):
+    with pytest.raises(
+        ValueError, match=r"within the reach.*leave \d+% of 4,000 events. Take a theta"
+    ):
         pool.draw(jr.key(0), [30.0, 0.0], 1)
-    with pytest.raises(ValueError, match="4,000 events, 4,000; 4,001 were asked for"):
+    with pytest.raises(
+        ValueError, match=r"at most 4,000 events; got 4,001: at theta = \[0.0, 0.0\]"
+    ):
         pool.draw(jr.key(0), [0.0, 0.0], 4001)
+    with pytest.raises(ValueError, match="random key"):
+        pool.paired(0)
     with pytest.raises(ValueError, match="at least one event"):
         pool.draw(jr.key(0), [0.0, 0.0], 0)
     with pytest.raises(ValueError, match=r"theta of shape \(..., 2\) for Pool"):
@@ -135,6 +141,8 @@ def test_what_is_no_pool_is_refused(pool, tmp_path):
     np.savez(tmp_path / "other.npz", x=pool.x)
     with pytest.raises(ValueError, match="of mflows simulate wbf-higgs.*got none of components"):
         Pool.load(tmp_path / "other.npz")
+    with pytest.raises(ValueError, match=r"events in a file .npz; got .*other.h5"):
+        Pool.load(tmp_path / "other.h5")
     with pytest.raises(ValueError, match="a matrix for each of the 4000 events"):
         Pool(pool.x, pool.matrices[:5])
     np.testing.assert_array_equal(matrices(pool.matrices[:, *UPPER]), pool.matrices)
@@ -153,11 +161,13 @@ def test_features_obey_26_identities_and_in_another_order_they_do_not(pool):
     swapped = pool.x.copy()
     swapped[:, [1, 2]] = swapped[:, [2, 1]]  # px and py of a photon: pT does not see it
     for wrong in (swapped, pool.x[:, ::-1], 1e-3 * pool.x, off):
-        with pytest.raises(ValueError, match=r"order E\(a1\).*break the identity '.*' in \d+% of"):
+        with pytest.raises(
+            ValueError, match=r"order E\(a1\).*break the identity '.*' in [\d,]+ of 4,000"
+        ):
             check_features(wrong)
     missing = pool.x.copy()
     missing[7, 3] = np.nan
     with pytest.raises(ValueError, match=r"got nan for pz\(a1\) in row 7 \(1 of 4000 rows\)"):
-        Pool(missing, pool.matrices)
+        Pool.of({"x": missing, "components": pool.matrices[:, *UPPER]})
     with pytest.raises(ValueError, match=r"40 features of events, \(N, 40\); got \(4000, 39\)"):
         check_features(pool.x[:, 1:])

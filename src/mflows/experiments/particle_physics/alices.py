@@ -6,7 +6,7 @@ by a network R(x, theta) that minimises, over pairs (x, theta) of p(theta) p(x |
 of p(theta) p(x | 0), y = 1, with s = 1 / (1 + e^R) and the joint ratio r and score t of the event,
 theta in units of its largest value,
 
-    - (1 / (1 + r)) log s - (r / (1 + r)) log(1 - s) + alpha (1 - y) |grad_theta R - t|^2
+    - (1 / (1 + r)) log s - (r / (1 + r)) log(1 - s) + alpha (1 - y) mean |grad_theta R - t|^2
 
 (Stoye, Brehmer, Louppe, Pavez & Cranmer 2018, arXiv 1808.00973). It is no density of x, but as good
 as one for theta.
@@ -14,7 +14,6 @@ as one for theta.
 
 import time
 from collections.abc import Callable
-from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
@@ -28,11 +27,14 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from mflows.keys import generator
 from mflows.nets import ResidualMLP
 from mflows.simulators.physics.pool import REACH, Paired, Pool
+from mflows.training.epoch import CosineDecay
 
 WIDTH, BLOCKS = 100, 2
 WEIGHT = 2.0
 """Alpha: as for SCANDAL."""
 RATE, BATCH, STEPS = 1e-3, 100, 100
+TIMED, LONGEST = 6, 1_000_000
+"""Blocks of steps that are timed, and more than there are before their number is known."""
 
 
 class Alices(eqx.Module):
@@ -75,30 +77,29 @@ class Examples(NamedTuple):
 
 def train_alices(
     key: PRNGKeyArray, pool: Pool, minutes: float | None
-) -> tuple[Alices, list[float]]:
-    """The classifier after so many minutes, or a few steps, and its loss in every block of steps.
+) -> tuple[Alices, list[float], float]:
+    """The classifier after so many minutes, or a few steps, its losses, and the minutes it took.
 
-    How many steps the minutes hold is found by the time of the second block, the first compiles.
+    A loss is the mean over a block of steps. How many blocks the minutes hold is found by the
+    fastest of some; the first one compiles.
     """
     rng, (model_key, pair_key) = generator(key), jr.split(key)
     model = Alices(model_key, pool.x.mean(axis=0), pool.x.std(axis=0))
     parameters, fixed = eqx.partition(model, lambda leaf: isinstance(leaf, jax.Array))
-    moments = optax.adam(1.0).init(parameters)
-    draw = partial(
-        _examples, rng, pool, pool.paired(pair_key), (pool.x - model.centre) / model.scale
-    )
-    blocks, losses, started = 3, [], 0.0
+    moments = optax.adam(CosineDecay(*map(jnp.asarray, (RATE, 1.0, 0.0)))).init(parameters)
+    x = (pool.x - model.centre) / model.scale
+    pairs = pool.paired(pair_key)
+    blocks, losses, seconds = (LONGEST if minutes else TIMED), [], []
     while len(losses) < blocks:
-        if len(losses) == 1:
-            started = time.perf_counter()
-        step = jnp.asarray(len(losses) * STEPS)
-        parameters, moments, loss = _block(
-            parameters, moments, fixed, draw(), step, jnp.asarray(blocks * STEPS)
-        )
+        started = time.perf_counter()
+        examples = _examples(rng, pool, pairs, x)
+        rate = CosineDecay(*map(jnp.asarray, (RATE, float(blocks * STEPS), 0.0)))
+        parameters, moments, loss = _block(parameters, moments, fixed, examples, rate)
         losses.append(float(loss))
-        if len(losses) == 2 and minutes is not None:
-            blocks = max(int(60 * minutes / (time.perf_counter() - started)), blocks)
-    return eqx.combine(parameters, fixed), losses
+        seconds.append(time.perf_counter() - started)
+        if len(losses) == TIMED and minutes:
+            blocks = max(round(60 * minutes / min(seconds)), TIMED)
+    return eqx.combine(parameters, fixed), losses, sum(seconds[1:]) / 60
 
 
 def _examples(rng: np.random.Generator, pool: Pool, pairs: Paired, x: np.ndarray) -> Examples:
@@ -129,19 +130,17 @@ def loss(log_ratio: Callable[[Array, Array], Array], batch: Examples) -> Array:
 
 
 @eqx.filter_jit
-def _block(parameters, moments, fixed, examples: Examples, done: Array, steps: Array):
+def _block(parameters, moments, fixed, examples: Examples, rate: CosineDecay):
     """Steps through the batches of a block, and their mean loss."""
-    of_batch = lambda own, batch: loss(eqx.combine(own, fixed).log_ratio, batch)  # noqa: E731
 
-    def step(carry, inputs):
+    def of_batch(parameters, batch: Examples) -> Array:
+        return loss(eqx.combine(parameters, fixed).log_ratio, batch)
+
+    def step(carry, batch: Examples):
         parameters, moments = carry
-        batch, count = inputs
         value, gradient = jax.value_and_grad(of_batch)(parameters, batch)
-        rate = RATE * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(count / steps, 1)))
-        updates, moments = optax.adam(1.0).update(gradient, moments)
-        updates = jax.tree.map(lambda leaf: rate * leaf, updates)
+        updates, moments = optax.adam(rate).update(gradient, moments)
         return (optax.apply_updates(parameters, updates), moments), value
 
-    counts = done + jnp.arange(STEPS)
-    (parameters, moments), losses = jax.lax.scan(step, (parameters, moments), (examples, counts))
+    (parameters, moments), losses = jax.lax.scan(step, (parameters, moments), examples)
     return parameters, moments, losses.mean()

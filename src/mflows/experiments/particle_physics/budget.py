@@ -6,14 +6,14 @@ folder.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 
 from mflows.data import Data, write_atomically
 from mflows.experiments.driver import Job
 
-STEPS, EPOCHS = 20, 3
+STEPS, EPOCHS = 50, 3
 """Steps of an epoch of the short training, and epochs of each of its phases."""
 
 
@@ -38,13 +38,19 @@ def epochs_within(
     if job.budget is None:
         return None
 
-    def measure(path: Path) -> None:
-        few = data[: STEPS * batch_size].unweighted(0)
-        fastest: dict[str, float] = {}
-        for row in train(few, EPOCHS):
-            fastest[row["phase"]] = min(row["seconds"], fastest.get(row["phase"], np.inf))
-        pace = {phase: seconds / len(few) for phase, seconds in fastest.items()}
-        write_atomically(path, json.dumps(pace).encode())
+    path = job.out / f"pace-{name}.json"
+    with FileLock(path.with_suffix(".lock")):  # of another job that measures it now
+        if not path.is_file():
+            write_atomically(path, json.dumps(_pace(data, batch_size, train)).encode())
+    pace = json.loads(path.read_text())
+    share = 60 * job.budget / (len(data) * sum(pace.values()))
+    return len(pace) * max(round(share), 1)
 
-    pace = json.loads(job.file(f"pace-{name}.json", measure).read_text())
-    return max(round(60 * job.budget / (len(data) * np.mean([*pace.values()]))), len(pace))
+
+def _pace(data: Data, batch_size: int, train: Callable[[Data, int], Sequence[Mapping]]) -> dict:
+    """Seconds of a row in every phase."""
+    few = data[: STEPS * batch_size].unweighted(0)
+    fastest: dict[str, float] = {}
+    for row in train(few, EPOCHS):
+        fastest[row["phase"]] = min(row["seconds"], fastest.get(row["phase"], np.inf))
+    return {phase: seconds / len(few) for phase, seconds in fastest.items()}

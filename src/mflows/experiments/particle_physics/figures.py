@@ -112,7 +112,7 @@ def draw_learning(path: Path, histories: Mapping[str, Sequence[Mapping]]) -> Non
     for panel in panels[len(histories) :]:
         panel.set_axis_off()
     figure.suptitle(
-        "Validation loss: reconstruction (blue, left axis), negative log-likelihood (orange)",
+        "Validation loss: reconstruction (blue, left axis), of the density (orange)",
         fontsize="small",
     )
     figure.savefig(path)

@@ -40,8 +40,8 @@ NODES, FINE = 15, 101
 DRAWS, MASS = 99, 0.9
 TEMPERS = np.geomspace(0.05, 2, 60)
 POSTERIORS = "posteriors.npy"
-_AT_ONCE = 900
-_TEST_SEED = 1_000_003
+_AT_ONCE = 1024
+TEST_SEED = 1_000_003
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,11 +77,12 @@ class GridPosterior:
 
     def draw(self, rng: np.random.Generator, count: int) -> Float[np.ndarray, "count 2"]:
         """Independent draws."""
-        weight = np.exp(self.log_density - self.log_density.max()).ravel()
-        cells = rng.choice(weight.size, size=count, p=weight / weight.sum())
-        step = 2 * REACH / (FINE - 1)
-        theta = axis(FINE)[np.stack(np.unravel_index(cells, (FINE, FINE)), axis=1)]
-        return np.clip(theta + step * rng.uniform(-0.5, 0.5, size=theta.shape), -REACH, REACH)
+        density = np.exp(self.log_density - self.log_density.max())
+        edges = density[1:] + density[:-1]
+        cells = (edges[:, 1:] + edges[:, :-1]).ravel()  # by their four corners
+        chosen = rng.choice(cells.size, size=count, p=cells / cells.sum())
+        corner = np.stack(np.unravel_index(chosen, (FINE - 1, FINE - 1)), axis=1)
+        return (corner + rng.uniform(size=corner.shape)) * 2 * REACH / (FINE - 1) - REACH
 
 
 def axis(size: int) -> Float[np.ndarray, " size"]:
@@ -97,10 +98,9 @@ def log_likelihoods(
     found = []
     for start in range(0, len(x), _AT_ONCE):
         here = x[start : start + _AT_ONCE]
-        filled = here[np.arange(_AT_ONCE) % len(here)]  # one program for all
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Misspecified)  # they are test events
-            likelihood = log_likelihood(model, filled)
+            likelihood = log_likelihood(model, here)
         values = _at_nodes(likelihood, theta)
         found.append(np.asarray(values, dtype=float)[:, : len(here)])
     return np.concatenate(found, axis=1).T.reshape(len(x), NODES, NODES)
@@ -136,14 +136,19 @@ class Sets:
 
     def calibration(self, key: PRNGKeyArray, prior: object, tempering: float = 1.0) -> Calibration:
         """Where the true parameters are in the posteriors."""
+        key, judge_key = jr.split(key)
         rng, posteriors = generator(key), self.posteriors(tempering)
         draws = np.stack([each.draw(rng, DRAWS) for each in posteriors])
         pairs = zip(posteriors, draws, strict=True)
         density = np.stack([posterior.log_prob(each) for posterior, each in pairs])
         denser = density > self.log_prob(tempering)[:, None]
         return Calibration.of_draws(
-            key, draws, self.theta, prior, names=("c_W", "c_HWtilde"), denser=denser
+            judge_key, draws, self.theta, prior, names=("c_W", "c_HWtilde"), denser=denser
         )
+
+    def best_tempering(self) -> float:
+        """The factor on log-likelihoods that makes the true parameters most likely."""
+        return float(TEMPERS[np.argmax([self.log_prob(each).mean() for each in TEMPERS])])
 
     def half(self, which: int) -> "Sets":
         """Every other set."""
@@ -172,19 +177,24 @@ def posterior_numbers(model: Flow | HasLogProb, pool: Pool, folder: Path, *, qui
     The posteriors of one set of events at each of ``THETA`` are written to the folder, and figures
     of calibration.
     """
-    fewer, key, scale = (20 if quick else 1), jr.key(_TEST_SEED), 2 * float(np.log(SCALE))
-    theta = np.asarray(pool.prior.sample(key, (SINGLES // fewer + GROUPS // fewer,)))
+    fewer, key, scale = (20 if quick else 1), jr.key(TEST_SEED), 2 * float(np.log(SCALE))
+    keys = jr.split(key, 6)
+    theta = np.asarray(pool.prior.sample(keys[0], (SINGLES // fewer + GROUPS // fewer,)))
     singles, groups = np.split(theta, [SINGLES // fewer])
     at_three = np.repeat(THETA, max(SETS // fewer, 2), axis=0)
     three, one, many = drawn(
-        key, model, pool, (at_three, OBSERVED), (singles, 1), (groups, OBSERVED)
+        keys[1], model, pool, (at_three, OBSERVED), (singles, 1), (groups, OBSERVED)
     )
+    if not all(np.isfinite(sets.log_likelihood).all() for sets in (three, one, many)):
+        return {"status": "failed: log-likelihoods are not finite"}
     save_array(folder / POSTERIORS, three.log_likelihood[:: len(three.theta) // len(THETA)])
     of_each = three.log_prob().reshape(len(THETA), -1).mean(axis=1) + scale
     found: Row = {f"log_posterior_{i}": float(value) for i, value in enumerate(of_each)}
     found["log_posterior"] = float(of_each.mean())
     found["log_posterior_prior"] = float(many.log_prob().mean()) + scale
-    of_one, of_many = (sets.calibration(key, pool.prior) for sets in (one, many))
+    of_one, of_many = (
+        sets.calibration(key, pool.prior) for sets, key in ((one, keys[2]), (many, keys[3]))
+    )
     for size, calibration in ((1, of_one), (OBSERVED, of_many)):
         calibration.plot(folder / f"calibration-{size}.png")
         found |= _summary(calibration, size)
@@ -192,11 +202,12 @@ def posterior_numbers(model: Flow | HasLogProb, pool: Pool, folder: Path, *, qui
     order = np.argsort(one.x[:, 0, NAMES.index("pT(j1)")])
     local = [float(covered[at].mean()) for at in np.array_split(order, 3)]
     found |= {"local_lowest": min(local), "local_highest": max(local)}
-    learnt, judged = many.half(0), many.half(1)
-    likely = [learnt.log_prob(factor).mean() for factor in TEMPERS]
-    found["tempering"] = best = float(TEMPERS[np.argmax(likely)])
-    again = judged.calibration(key, pool.prior, best).levels["HPD"] <= MASS
-    return found | {"recalibrated": float(again.mean())}
+    halves, covered = [many.half(0), many.half(1)], []
+    for judged, learnt, own in zip(halves, halves[::-1], keys[4:], strict=True):
+        again = judged.calibration(own, pool.prior, learnt.best_tempering())
+        covered.append(again.levels["HPD"] <= MASS)
+    found["recalibrated"] = float(np.concatenate(covered).mean())
+    return found | {"tempering": many.best_tempering()}
 
 
 def _summary(calibration: Calibration, size: int) -> Row:

@@ -128,7 +128,7 @@ def check_features(x: Float[np.ndarray, "N 40"]) -> Float[np.ndarray, "N 40"]:
         raise ValueError(
             f"Expected features in the order {', '.join(NAMES[:7])}, ... (energies in GeV); got "
             f"values that break the identity '{CONSTRAINTS[worst]}' in "
-            f"{broken[:, worst].mean():.0%} of the events, first in row {row}. Are the columns in "
-            "another order, scaled, or noisy?"
+            f"{broken[:, worst].sum():,} of {len(x):,} events, first in row {row}. Are the columns "
+            "in another order, scaled, or noisy?"
         )
     return x

@@ -22,7 +22,7 @@ import numpy as np
 from flowjax.distributions import Uniform
 from jaxtyping import ArrayLike, Float, Int, PRNGKeyArray
 
-from mflows.keys import generator
+from mflows.keys import checked, generator
 from mflows.simulators.physics.features import check_features
 from mflows.simulators.physics.matrix_element import COUPLINGS, joint_score, squared
 from mflows.simulators.simulator import Scored, points
@@ -62,7 +62,7 @@ class Pool:
         rate: The matrix R; by default that of these events.
 
     Raises:
-        ValueError: For features that are none, see `check_features`, or other shapes.
+        ValueError: For another number of matrices. What comes from a file is checked by `of`.
     """
 
     x: Float[np.ndarray, "N 40"]
@@ -70,7 +70,6 @@ class Pool:
     rate: Float[np.ndarray, "4 4"] | None = None
 
     def __post_init__(self):
-        object.__setattr__(self, "x", check_features(self.x))
         if self.matrices.shape != (len(self.x), 4, 4):
             raise ValueError(
                 f"Expected a matrix for each of the {len(self.x)} events, shape (N, 4, 4); got "
@@ -85,8 +84,10 @@ class Pool:
         """The pool in a file of ``mflows simulate wbf-higgs``.
 
         Raises:
-            ValueError: If it is no such file.
+            ValueError: If it is no such file, or as `of`.
         """
+        if Path(path).suffix.lower() != ".npz":
+            raise ValueError(f"Expected a pool of events in a file .npz; got {path}.")
         with np.load(path) as file:
             if missing := {"x", "components"} - {*file}:
                 raise ValueError(
@@ -97,8 +98,12 @@ class Pool:
 
     @classmethod
     def of(cls, events: Mapping[str, np.ndarray]) -> Self:
-        """The pool of arrays ``x`` (N, 40) and ``components`` (N, 10)."""
-        return cls(events["x"], matrices(events["components"]))
+        """The pool of arrays ``x`` (N, 40) and ``components`` (N, 10).
+
+        Raises:
+            ValueError: For features that are none, see `check_features`, or other shapes.
+        """
+        return cls(check_features(events["x"]), matrices(events["components"]))
 
     def __len__(self) -> int:
         return len(self.x)
@@ -143,8 +148,7 @@ class Pool:
 
     def effective(self, theta: ArrayLike) -> float:
         """Part of the pool that its weights at theta leave, (sum r)^2 / (N sum r^2)."""
-        ratio = self.ratio(theta)
-        return float(ratio.sum() ** 2 / (len(ratio) * np.square(ratio).sum()))
+        return _effective(self.ratio(theta))
 
     def draw(
         self, key: PRNGKeyArray | np.random.Generator, theta: ArrayLike, count: int
@@ -159,16 +163,20 @@ class Pool:
         """
         if count < 1:
             raise ValueError(f"Expected at least one event; got {count}.")
-        ratio, part = self.ratio(theta), self.effective(theta)
-        if part < LEAST_EFFECTIVE or count > part * len(self):
+        ratio = self.ratio(theta)
+        part = _effective(ratio)
+        there = f"at theta = {np.asarray(theta).tolist()} weights leave {part:.0%} of {len(self):,}"
+        if part < LEAST_EFFECTIVE:
             raise ValueError(
-                f"Expected theta within the reach of the pool, and fewer events than it holds "
-                f"there; at theta = {np.asarray(theta).tolist()} weights leave {part:.0%} of "
-                f"{len(self):,} events, {int(part * len(self)):,}; {count:,} were asked for, from "
-                f"at least {LEAST_EFFECTIVE:.0%}. Take a theta nearer to 0, or a larger pool "
-                "(mflows simulate wbf-higgs --events)."
+                f"Expected theta within the reach of the pool, where weights leave at least "
+                f"{LEAST_EFFECTIVE:.0%} of it; {there} events. Take a theta nearer to 0."
             )
-        rng = key if isinstance(key, np.random.Generator) else generator(key)
+        if count > part * len(self):
+            raise ValueError(
+                f"Expected at most {int(part * len(self)):,} events; got {count:,}: {there}. Take "
+                "fewer, or a larger pool (mflows simulate wbf-higgs --events)."
+            )
+        rng = key if isinstance(key, np.random.Generator) else generator(checked(key))
         shuffled = rng.permutation(len(self))
         ends = np.cumsum(ratio[shuffled])
         at = (np.arange(count) + rng.uniform()) / count * ends[-1]
@@ -176,7 +184,10 @@ class Pool:
         return rng.permutation(shuffled[rows])
 
     def simulate(self, key: PRNGKeyArray, theta: ArrayLike) -> Float[np.ndarray, "... 40"]:
-        """An event for every parameter vector in ``theta``, drawn by `draw`."""
+        """An event for every parameter vector in ``theta``, drawn by `draw`.
+
+        Every different theta takes a pass over the pool: this is for tests. To train on, `paired`.
+        """
         return np.asarray(self.simulate_with_joint_score(key, theta).x)
 
     def simulate_with_joint_score(self, key: PRNGKeyArray, theta: ArrayLike) -> Scored:
@@ -185,12 +196,11 @@ class Pool:
         each, group, counts = np.unique(
             theta.reshape(-1, 2), axis=0, return_inverse=True, return_counts=True
         )
-        rng = generator(key)
-        rows = np.empty(len(group), dtype=int)
-        score = np.empty((len(group), 2))
-        for i, (at, count) in enumerate(zip(each, counts, strict=True)):
-            here = np.flatnonzero(group.ravel() == i)
-            rows[here] = drawn = self.draw(rng, at, count)
+        rng, places = generator(checked(key)), np.argsort(group.ravel(), kind="stable")
+        rows = np.empty(len(places), dtype=int)
+        score = np.empty((len(places), 2))
+        for at, here in zip(each, np.split(places, counts.cumsum()[:-1]), strict=True):
+            rows[here] = drawn = self.draw(rng, at, len(here))
             score[here] = joint_score(self.matrices[drawn], at) - joint_score(self._rate, at)
         shape = theta.shape[:-1]
         x, score = self.x[rows].reshape(*shape, -1), score.reshape(*shape, 2)
@@ -203,13 +213,16 @@ class Pool:
         of these ratios. The pairs with their weights follow p(theta) p(x | theta), and no event is
         there twice, so that parts of them have none in common.
         """
-        rng = generator(key)
-        proposed = rng.uniform(-REACH, REACH, size=(_PROPOSED, len(self), 2))
-        ratio = np.stack([self.ratio(each) for each in proposed])
-        total = ratio.cumsum(axis=0)
-        chosen = (total < rng.uniform(size=len(self)) * total[-1]).sum(axis=0)
-        theta = proposed[chosen, np.arange(len(self))]
-        return Paired(self.x, theta, self.joint_score(theta), total[-1] / total[-1].mean())
+        rng = generator(checked(key))
+        theta, total = np.zeros((len(self), 2)), np.zeros(len(self))
+        for _ in range(_PROPOSED):
+            proposed = rng.uniform(-REACH, REACH, size=theta.shape)
+            ratio = self.ratio(proposed)
+            total += ratio
+            theta = np.where(
+                (rng.uniform(size=len(self)) * total < ratio)[:, None], proposed, theta
+            )
+        return Paired(self.x, theta, self.joint_score(theta), total / total.mean())
 
     @property
     def _rate(self) -> Float[np.ndarray, "1 4 4"]:
@@ -223,3 +236,8 @@ def matrices(components: Float[np.ndarray, "N 10"]) -> Float[np.ndarray, "N 4 4"
     found[:, *UPPER] = components
     found[:, *UPPER[::-1]] = components
     return found
+
+
+def _effective(weight: Float[np.ndarray, " N"]) -> float:
+    """Part of points of such weights that tells as much at equal weights (Kish 1965)."""
+    return float(weight.sum() ** 2 / (len(weight) * np.square(weight).sum()))
