@@ -1,7 +1,7 @@
 """The recipes on a small M-flow: each phase does its part, and leaves the other parts alone."""
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import equinox as eqx
 import jax
@@ -16,7 +16,7 @@ from tests.registry import SMALL, coupling, key, turned
 import mflows as mf
 from mflows.charts import Pad, Placement, placement_of
 from mflows.models import rebuild
-from mflows.training import Batch, LatentScandal, Phase
+from mflows.training import Batch, LatentScandal, Phase, Scandal
 from mflows.training.checkpoint import checkpoint_path
 from mflows.training.objectives import ReconstructionAndLikelihood
 
@@ -171,6 +171,9 @@ def test_recipes_split_their_epochs(epochs):
     scandal = mf.recipes.scandal(epochs, weight=3.0)
     assert [scandal[0].phases[0].epochs, scandal[1].epochs] == [manifold.epochs, density.epochs]
     assert scandal[-1].objective == LatentScandal(3.0)
+    (likelihood,) = mf.recipes.maximum_likelihood(epochs)
+    (whole,) = mf.recipes.scandal_likelihood(epochs, weight=3.0)
+    assert whole == replace(likelihood, objective=Scandal(3.0))
 
 
 @pytest.mark.parametrize(
