@@ -1,7 +1,8 @@
 """Figures of the experiment: constraints, samples, posteriors and learning curves."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -21,6 +22,7 @@ BROKEN = (
     "sum of E(jj)",
 )
 """Constraints that are drawn."""
+REFERENCE = "alices"
 
 
 def draw_constraints(path: Path, samples: Mapping[str, Float[np.ndarray, "N 40"]]) -> None:
@@ -36,7 +38,7 @@ def draw_constraints(path: Path, samples: Mapping[str, Float[np.ndarray, "N 40"]
         column, bins = CONSTRAINTS.index(name), np.geomspace(1e-3, 1e3, 61)
         for label, values in off.items():
             clipped = np.clip(values[:, column], bins[0], bins[-1])
-            panel.hist(clipped, bins=bins, histtype="step", label=label)
+            panel.hist(clipped, bins=bins, histtype="step", label=label, **_style(label, off))
         unit = "" if "eta" in name else ", GeV"
         panel.set(title=f"{name}{unit}", xscale="log", yticks=[])
     figure.supxlabel("how far samples are off the identity", fontsize="medium")
@@ -52,8 +54,8 @@ def draw_samples(path: Path, truth: np.ndarray, samples: Mapping[str, np.ndarray
         low, high = np.quantile(truth[:, column], [0.002, 0.998])
         bins = np.linspace(low, high, 50)
         panel.hist(truth[:, column], bins=bins, density=True, color="0.85", label="truth")
-        for i, (label, x) in enumerate(samples.items()):
-            style = {"histtype": "step", "density": True, "color": f"C{i}"}
+        for label, x in samples.items():
+            style = {"histtype": "step", "density": True, **_style(label, samples)}
             panel.hist(x[:, column], bins=bins, label=label, **style)
         unit = "" if "eta" in name else " [GeV]"
         panel.set(xlabel=name + unit, yticks=[])
@@ -64,29 +66,39 @@ def draw_samples(path: Path, truth: np.ndarray, samples: Mapping[str, np.ndarray
 def draw_posteriors(
     path: Path, theta: np.ndarray, found: Mapping[str, Sequence[Float[np.ndarray, "K K"]]]
 ) -> None:
-    """Write contours of 68 and 95% mass of posteriors of the same events.
+    """Write contours of 90% mass of posteriors of the same events.
+
+    Systems that learned from points alone are above those that learned from the joint score.
 
     Args:
         path: File to write.
         theta: True parameters of each set of events, shape (sets, 2).
         found: Label -> log posterior density of each set on the fine grid.
     """
-    figure = Figure(figsize=(4.2 * len(theta), 4.6), layout="constrained")
-    panels = figure.subplots(1, len(theta), sharex=True, sharey=True, squeeze=False)[0]
-    fine = axis(FINE)
-    for panel, truth, i in zip(panels, theta, range(len(theta)), strict=True):
-        for k, densities in enumerate(found.values()):
-            density = np.exp(densities[i])
-            levels = sorted({_level(density, mass) for mass in (0.68, 0.95)})
-            panel.contour(fine, fine, density.T, levels=levels, colors=f"C{k}", linewidths=1)
-        panel.plot(*truth, "k*", markersize=11)
-        panel.set(xlabel="$c_W$", aspect="equal")
-    panels[0].set_ylabel(r"$c_{H\tilde W}$")
-    handles = [Line2D([], [], color=f"C{k}") for k in range(len(found))]
-    star = Line2D([], [], color="k", marker="*", linestyle="")
-    figure.legend(
-        [star, *handles], ["truth", *found], loc="outside lower center", ncols=5, frameon=False
-    )
+    alone = {label: each for label, each in found.items() if _system(label) == label != REFERENCE}
+    scored = {label: each for label, each in found.items() if label not in alone}
+    rows = [each for each in (alone, scored) if each]
+    size = 4.2 * len(theta), 4.4 * len(rows)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(len(rows), len(theta), sharex=True, sharey=True, squeeze=False)
+    for line, shown in zip(panels, rows, strict=True):
+        for i, (panel, truth) in enumerate(zip(line, theta, strict=True)):
+            for label, densities in shown.items():
+                density = np.exp(densities[i])
+                style = _style(label, found)
+                panel.contour(
+                    *[axis(FINE)] * 2,
+                    density.T,
+                    levels=[_level(density, 0.9)],
+                    colors=style["color"],
+                    linestyles=style["linestyle"],
+                )
+            panel.plot(*truth, "k*", markersize=11)
+            panel.set(xlabel="$c_W$", aspect="equal")
+        line[0].set_ylabel(r"$c_{H\tilde W}$")
+    handles = [Line2D([], [], label=label, **_style(label, found)) for label in found]
+    star = Line2D([], [], color="k", marker="*", linestyle="", label="truth")
+    figure.legend(handles=[star, *handles], loc="outside upper center", ncols=4, frameon=False)
     figure.savefig(path)
 
 
@@ -116,6 +128,18 @@ def draw_learning(path: Path, histories: Mapping[str, Sequence[Mapping]]) -> Non
         fontsize="small",
     )
     figure.savefig(path)
+
+
+def _system(label: str) -> str:
+    return label.partition(":")[0]
+
+
+def _style(label: str, among: Iterable[str]) -> dict[str, Any]:
+    """A colour for each system, broken lines for those with the joint score."""
+    systems = list(dict.fromkeys(map(_system, among)))
+    line = "-" if _system(label) == label else "--"
+    colour = "k" if label == REFERENCE else f"C{systems.index(_system(label))}"
+    return {"color": colour, "linestyle": line}
 
 
 def _level(density: np.ndarray, mass: float) -> float:
