@@ -3,10 +3,11 @@
     mflows experiment particle-physics-dimension --jobs 2 --budget 5
 
 Standard Model events of ``mflows simulate wbf-higgs``, theta = 0. Only the manifold is learned, by
-reconstruction, for as many minutes for every n, compiling not counted. By construction there are
-14 dimensions: two photons without mass and two jets with E and p. Two of them, the jets' masses,
-are nearly invisible beside the jets' energies, so that the error is expected to fall steeply up to
-n = 12, and slowly after it. Flows have heavy tails, as in ``particle-physics``.
+reconstruction, for as many epochs for every n as the budget of minutes holds for the first one. By
+construction there are 14 dimensions: two photons without mass and two jets with E and p. Two of
+them, the jets' masses, are nearly invisible beside the jets' energies, so that the error is
+expected to fall steeply up to n = 12, and slowly after it. Flows have heavy tails, as in
+``particle-physics``.
 
 ``reconstruction`` is the mean distance of test events to their projections, in units of the
 features' standard deviations.
@@ -52,7 +53,7 @@ def measure(job: Job) -> Row:
         phase = manifold_phase(epochs, BATCH, RATE)
         return fit(fit_key, flow, points, [phase], progress=job.progress)
 
-    epochs = epochs_within(job, f"{model}-{n}", data, BATCH, lambda *a: learn(*a).history) or 2
+    epochs = epochs_within(job, model, data, BATCH, lambda *a: learn(*a).history) or 2
     started = time.process_time()
     try:
         found, status = learn(data, epochs).flow, "finished"
