@@ -8,7 +8,6 @@ import typer
 from mflows.cli.jax_setup import compile_quickly
 from mflows.cli.options import names
 from mflows.experiments import names as known
-from mflows.systems import parse
 
 
 def experiment(
@@ -68,11 +67,7 @@ def experiment(
         compile_quickly()
     from mflows import experiments
 
-    chosen = experiments.named(name)
-    for model in given.get("models", ()):
-        if model not in chosen.axes.get("model", ()):  # it may compare with what is no system
-            parse(model)
-    chosen(
+    experiments.named(name)(
         out or Path("runs") / name,
         **given,
         seeds=seeds,

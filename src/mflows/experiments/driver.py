@@ -229,6 +229,9 @@ class Experiment:
     def _axes(self, models: Sequence[str] | None, *, quick: bool) -> dict[str, tuple[str, ...]]:
         axes = {**self.axes, **(self.quick if quick else {})}
         if models is not None:
+            for name in models:
+                if name not in self.axes.get("model", ()):  # which may hold what is no system
+                    systems.parse(name)
             if self.system is not None:
                 only = [name for name in models if systems.parse(name).model == self.system]
                 if not only:
