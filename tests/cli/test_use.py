@@ -206,9 +206,10 @@ def test_experiment_calls_the_experiment(command, tmp_path, monkeypatch):
         experiments, "named", lambda name: lambda *args, **more: calls.append((name, args, more))
     )
     options = ("--models", "af,m-flow", "--seeds", 2, "--quick", "--out", tmp_path, "--jobs", 2)
-    result = command("experiment", "polynomial-surface", *options)
+    result = command("experiment", "polynomial-surface", *options, "--budget", 1.5)
     assert result.exit_code == 0, result.output
     given = {"models": ("af", "m-flow"), "seeds": 2, "quick": True, "jobs": 2, "overwrite": False}
+    given["budget"] = 1.5
     assert calls == [("polynomial-surface", (tmp_path,), given)]
 
 
