@@ -35,7 +35,7 @@ def experiment(
         typer.Option(
             metavar="MINUTES",
             help="Minutes of training of each row, of experiments on particle physics. "
-            "[default: 30 and 5]",
+            "[default: the experiment's own]",
         ),
     ] = None,
     out: Annotated[

@@ -198,9 +198,9 @@ class Experiment:
                 f"{path} holds rows of the {'full' if quick else 'short'} version, with which "
                 "these cannot stand. Give another --out, or replace them with --overwrite."
             )
-        if others := {row.get("budget") for row in rows} - {budget}:
+        if budgets := {row.get("budget") for row in rows} - {budget}:
             raise ValueError(
-                f"{path} holds rows of a budget of {', '.join(map(str, others))} minutes, with "
+                f"{path} holds rows of a budget of {', '.join(map(str, budgets))} minutes, with "
                 f"which those of {budget} cannot stand. Give another --out, or --overwrite."
             )
         if self.prepare is not None:

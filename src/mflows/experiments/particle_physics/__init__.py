@@ -12,8 +12,8 @@ Every system trains for as many minutes (``--budget``), compiling not counted, o
 where there is a GPU, with the published networks. The systems learn from points, those of recipes
 named ``scandal`` from the simulator's joint score, too. ``alices`` is a classifier that estimates
 density ratios from joint ratios and scores (Stoye et al. 2018, arXiv 1808.00973), the reference.
-All flows have heavy tails (``tails=True``): energies reach 30 standard deviations, and without
-tails a few events of large weight decide the validation loss, as they do of PIE even so.
+All flows have heavy tails (``tails=True``): transverse momenta reach 33 standard deviations, and
+without tails a few events of large weight decide the validation loss, as they do of PIE even so.
 
 * closure: the mean of the 26 identities of the features, broken by samples at theta = 0, each in
   units of the feature's standard deviation and at most 10;

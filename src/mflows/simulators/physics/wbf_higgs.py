@@ -36,7 +36,7 @@ class WBFHiggs:
     theta: ``mflows.simulators.physics.pool.Pool`` draws events at theta by them.
 
     Args:
-        hadrons: With multi-parton interactions and hadronisation, which takes seven times as long.
+        hadrons: With multi-parton interactions and hadronisation, which takes ten times as long.
     """
 
     hadrons: bool = False
