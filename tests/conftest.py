@@ -38,7 +38,7 @@ jax.config.update("jax_compilation_cache_max_size", -1)
 from tests.compiled import chart, invertible, layer, values_of  # noqa: E402, F401 (fixtures)
 
 hypothesis.settings.register_profile(
-    "mflows", max_examples=25, deadline=None, derandomize=True, database=None
+    "mflows", max_examples=15, deadline=None, derandomize=True, database=None
 )
 hypothesis.settings.load_profile("mflows")
 

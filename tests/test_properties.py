@@ -127,7 +127,7 @@ def settings_of(draw, function, besides: tuple[str, ...] = ()) -> dict:
 
 
 @given(data=st.data(), name=st.sampled_from(sorted(BUILDERS)), seed=seeds)
-@settings(max_examples=12)
+@settings(max_examples=8)
 def test_a_saved_flow_is_loaded_bit_by_bit_whatever_its_settings(data, name, seed):
     build = BUILDERS[name]
     given = data.draw(settings_of(build))

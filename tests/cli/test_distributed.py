@@ -62,12 +62,11 @@ def assert_same(first: list[tuple], second: list[tuple]) -> None:
 
 
 @pytest.fixture(scope="module")
-def alone(table, tmp_path_factory):
+def alone(command, table, tmp_path_factory):
     """The curve of one process."""
     out = tmp_path_factory.mktemp("alone") / "run"
-    process = start("-m", "mflows", "fit", table, "--out", out, *OPTIONS)
-    ((status, _, errors),) = ended([process])
-    assert status == 0, errors
+    result = command("fit", table, "--out", out, *OPTIONS)
+    assert result.exit_code == 0, result.output
     return curve(out)
 
 

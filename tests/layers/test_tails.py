@@ -10,7 +10,7 @@ from scipy import stats
 from mflows.charts import Placement
 from mflows.layers.tails import heavier, lighter, tail_indices
 
-Z = np.concatenate([-np.logspace(-3, 1.2, 40)[::-1], [0.0], np.logspace(-3, 1.2, 40)])
+Z = np.concatenate([-np.logspace(-3, 3, 60)[::-1], [0.0], np.logspace(-3, 3, 60)])
 
 
 @pytest.mark.parametrize("index", [(0.0, 0.0), (0.5, 0.5), (1.0, 0.3), (0.0, 2.0)])
@@ -22,6 +22,17 @@ def test_the_inverse_inverts_and_slopes_are_those_of_autodiff(index):
     np.testing.assert_allclose(inverse_slope, -slope, rtol=1e-8, atol=1e-8)
     derivative = jax.vmap(jax.grad(lambda z: heavier(z, index)[0]))(jnp.asarray(Z[Z != 0]))
     np.testing.assert_allclose(jnp.log(derivative), slope[Z != 0], rtol=1e-9, atol=1e-9)
+
+
+def test_in_single_precision_numbers_far_out_come_back_with_their_derivative():
+    """Charts that learn put points there; a loss that is not finite ends the training."""
+    index = jnp.asarray([0.5, 2.0], dtype=jnp.float32)
+    z = jnp.asarray([-1e6, -50, -13, -12, 6, 7, 30, 1e6], dtype=jnp.float32)
+    there_and_back = jax.value_and_grad(lambda z: lighter(heavier(z, index)[0], index)[0])
+    value, derivative = jax.vmap(there_and_back)(z)
+    assert value.dtype == jnp.float32
+    np.testing.assert_allclose(value, z, rtol=1e-4)
+    np.testing.assert_allclose(derivative, 1, rtol=1e-3)
 
 
 def test_a_normal_becomes_one_of_power_tails():

@@ -123,7 +123,7 @@ def untrained() -> mf.Flow:
 
 @pytest.fixture(scope="module")
 def rectangular(untrained, parabola) -> mf.Flow:
-    recipe = mf.recipes.rectangular(40, batch_size=25, learning_rate=5e-3)
+    recipe = mf.recipes.rectangular(25, batch_size=25, learning_rate=5e-3)
     return trained(untrained, parabola, recipe)
 
 
@@ -132,12 +132,12 @@ def test_rectangular_flows_learn_manifold_and_density(rectangular, parabola):
 
 
 def test_rectangular_flows_learn_by_probes_too(untrained, parabola):
-    recipe = mf.recipes.rectangular(40, batch_size=25, learning_rate=5e-3, probes=1)
+    recipe = mf.recipes.rectangular(25, batch_size=25, learning_rate=5e-3, probes=1)
     assert_learned(trained(untrained, parabola, recipe), parabola, 0.1)
 
 
 def test_canonical_flows_straighten_their_coordinates(rectangular, parabola):
-    _, together, _ = mf.recipes.canonical(60, batch_size=25, learning_rate=5e-3, penalty=30.0)
+    _, together, _ = mf.recipes.canonical(45, batch_size=25, learning_rate=5e-3, penalty=30.0)
     straight = trained(rectangular, parabola, [together])
     assert_learned(straight, parabola, 0.1)
     batch = Batch(jnp.asarray(parabola), None)
@@ -147,7 +147,7 @@ def test_canonical_flows_straighten_their_coordinates(rectangular, parabola):
 
 def test_free_form_flows_learn_manifold_and_density(parabola):
     flow = mf.models.pae(key(0), (3,), 2, latent_layers=2, **SMALL)
-    recipe = mf.recipes.free_form(90, batch_size=25, learning_rate=5e-3)
+    recipe = mf.recipes.free_form(60, batch_size=25, learning_rate=5e-3)
     assert_learned(trained(flow, parabola, recipe), parabola, 0.1)
 
 
