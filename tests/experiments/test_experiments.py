@@ -1,6 +1,9 @@
 """Every experiment runs, in its short form, and says what it found."""
 
 import json
+import signal
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from functools import partial
@@ -206,6 +209,22 @@ def test_after_a_job_has_failed_no_more_start(tmp_path):
     made = len(list(tmp_path.iterdir()))
     time.sleep(0.5)
     assert len(list(tmp_path.iterdir())) == made < 10
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_jobs_end_with_the_process_that_asked_for_them(tmp_path, number):
+    files, deadline = [tmp_path / "one", tmp_path / "two"], time.monotonic() + 60
+    asking = subprocess.Popen([sys.executable, "-m", "tests.experiments.slow", *files])
+    while not all(file.is_file() for file in files):
+        assert asking.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    asking.send_signal(number)
+    assert asking.wait(timeout=30) != 0
+    for file in files:
+        while Path(f"/proc/{file.read_text()}").exists():
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
 
 
 def test_more_seeds_than_classes_of_digits(tmp_path):

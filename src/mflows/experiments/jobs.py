@@ -1,9 +1,10 @@
 """Run independent jobs, side by side on several cores if asked to."""
 
 import os
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from multiprocessing import get_context
+from multiprocessing import active_children, get_context, parent_process
 from multiprocessing.queues import Queue
 from typing import TYPE_CHECKING, Any
 
@@ -34,12 +35,12 @@ def run_jobs(function: Callable[..., Any], arguments: Iterable[tuple], jobs: int
         for each in arguments:
             yield function(*each)
         return
-    context = get_context("spawn")
+    context, others = get_context("spawn"), active_children()
     cores = context.Queue()
     for job in range(jobs):
         cores.put(job)
     pool = ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=_keep_to_one_core, initargs=(cores,)
+        jobs, mp_context=context, initializer=_start_worker, initargs=(cores,)
     )
     console = Console(stderr=True)
     progress = Progress(
@@ -59,7 +60,11 @@ def run_jobs(function: Callable[..., Any], arguments: Iterable[tuple], jobs: int
                 progress.stop()  # leaves the line to what the caller prints
                 yield done.result()
                 progress.start()
-    finally:  # after an error, or Ctrl-C, only those end that run or come next
+    except KeyboardInterrupt:  # of a SIGTERM, too, which the workers do not get
+        for worker in set(active_children()) - set(others):
+            worker.terminate()
+        raise
+    finally:  # after an error only those end that run or come next
         pool.shutdown(cancel_futures=True)
 
 
@@ -76,9 +81,20 @@ def _part(make: Callable, index: int, arguments: tuple) -> tuple[int, dict]:
     return index, make(*arguments)
 
 
-def _keep_to_one_core(numbers: Queue) -> None:
-    """Runs before the process imports JAX, whose threads are as many as the cores it sees."""
+def _start_worker(numbers: Queue) -> None:
+    """Keep to one core, and end with the process that asks for the jobs.
+
+    Runs before the process imports JAX, whose threads are as many as the cores it sees.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     number = numbers.get()
     if hasattr(os, "sched_setaffinity"):
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(0, {cores[number % len(cores)]})
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
