@@ -231,6 +231,28 @@ def test_a_signal_ends_a_fit_with_a_word_and_a_status(table, tmp_path, number, s
     assert runs.run.read_provenance(tmp_path / "run")["status"] == "interrupted"
 
 
+SWALLOWED = """
+import os, signal
+from mflows import signals
+class Collected:
+    def __del__(self):
+        os.kill(os.getpid(), {number})
+signals.listen()
+Collected()
+try:
+    signals.check()
+except signals.Stopped as stopped:
+    print(stopped)
+"""
+
+
+def test_a_signal_that_a_destructor_swallows_is_heard_and_not_said_to_be_ignored():
+    script = SWALLOWED.format(number=int(signal.SIGINT))
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert done.stdout.strip() == "Stopped by SIGINT."
+    assert done.stderr == ""
+
+
 @pytest.mark.parametrize("module", ["typer", "mflows.cli"])
 def test_a_signal_while_the_program_is_imported(module):
     command = [sys.executable, "-X", "importtime", "-m", "mflows", "--help"]

@@ -2,10 +2,12 @@
 
 Python raises KeyboardInterrupt wherever the program happens to be, and where that is a callback
 from compiled code or a destructor, it is swallowed there. So the signal is noted as well, and long
-work asks for it between its steps.
+work asks for it between its steps. Python would say of what is swallowed that it is ignored; it is
+not, and nothing is said.
 """
 
 import signal
+import sys
 import threading
 from types import FrameType
 
@@ -31,11 +33,18 @@ def listen() -> None:
         return
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _note)
+    sys.unraisablehook = _swallowed
 
 
 def _note(number: int, _: FrameType | None) -> None:
     _noted.append(number)
     raise Stopped(number)
+
+
+def _swallowed(what, say=sys.unraisablehook) -> None:
+    """Say of every exception but `Stopped` that it is ignored."""
+    if not isinstance(what.exc_value, Stopped):
+        say(what)
 
 
 def check() -> None:
