@@ -133,6 +133,8 @@ def test_it_runs(tmp_path, capsys, monkeypatch):
         assert row["information_c_W"] >= 0
         assert row["joint_information_c_W"] == pytest.approx(0.008, abs=0.004)
         assert "budget" not in row
+    first, second = (row["joint_information_c_HWtilde"] for row in rows.values())
+    assert first == second  # all are judged by the same events
     learned = rows["pae:scandal"]
     assert 0 < learned["closure"] < 10
     assert 0 < learned["reconstruction"] < 10

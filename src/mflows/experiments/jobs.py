@@ -60,7 +60,7 @@ def run_jobs(function: Callable[..., Any], arguments: Iterable[tuple], jobs: int
                 progress.stop()  # leaves the line to what the caller prints
                 yield done.result()
                 progress.start()
-    except KeyboardInterrupt:  # of a SIGTERM, too, which the workers do not get
+    except (KeyboardInterrupt, GeneratorExit):  # of a SIGTERM, too, which the workers do not get
         for worker in set(active_children()) - set(others):
             worker.terminate()
         raise

@@ -26,12 +26,11 @@ from mflows.data import Data
 from mflows.experiments.driver import Experiment, Job, Row, folder
 from mflows.experiments.particle_physics import (
     BATCH,
-    TEST,
-    off_the_sheet,
     pools,
     prepare,
 )
 from mflows.experiments.particle_physics.budget import epochs_within
+from mflows.experiments.particle_physics.measures import TEST, off_the_sheet
 from mflows.runs import commit
 from mflows.saving import save
 from mflows.simulators.physics.features import NAMES

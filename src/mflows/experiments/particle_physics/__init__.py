@@ -12,6 +12,7 @@ Every system trains for as many minutes (``--budget``), compiling not counted, o
 where there is a GPU, with the published networks. The systems learn from points, those of recipes
 named ``scandal`` from the simulator's joint score, too. ``alices`` is a classifier that estimates
 density ratios from joint ratios and scores (Stoye et al. 2018, arXiv 1808.00973), the reference.
+The weight of the joint score is 100 in place of the published 2 (``SCORE_WEIGHT``).
 All flows have heavy tails (``tails=True``): transverse momenta reach 33 standard deviations, and
 without tails a few events of large weight decide the validation loss, as they do of PIE even so.
 
@@ -43,13 +44,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from jaxtyping import Float
-from paramax import unwrap
 from rich.console import Console
 
 from mflows import runs, systems
@@ -64,20 +62,21 @@ from mflows.experiments.particle_physics.figures import (
     draw_posteriors,
     draw_samples,
 )
+from mflows.experiments.particle_physics.measures import (
+    QUICK_TEST,
+    TEST,
+    information,
+    numbers,
+)
 from mflows.experiments.particle_physics.posteriors import (
     POSTERIORS,
-    TEST_SEED,
     THETA,
     GridPosterior,
     posterior_numbers,
 )
-from mflows.flow import Flow
-from mflows.latents import Thickened
-from mflows.models import on_manifold
 from mflows.runs import commit
 from mflows.simulators import WBFHiggs
-from mflows.simulators.physics.features import CONSTRAINED, NAMES, violations
-from mflows.simulators.physics.matrix_element import COUPLINGS
+from mflows.simulators.physics.features import NAMES
 from mflows.simulators.physics.pool import Pool
 from mflows.simulators.physics.wbf_higgs import SHIPPED
 from mflows.training import fit
@@ -91,7 +90,6 @@ SCORE_WEIGHT = 100.0
 """Of the joint score in SCANDAL's loss. Its mean square is .12 in the units of that loss, so that
 with the published weight, 2, it counts for a quarter of a nat, and little of it is learned."""
 LATENT_DIM = 14
-TEST, QUICK_TEST, SCORED = 10_000, 200, 2_000
 PUBLISHED_SETTINGS: dict[str, Any] = {
     "chart_layers": 20,
     "latent_layers": 15,
@@ -109,15 +107,6 @@ WITH_SCORE = tuple(
     f"{name}:scandal" + "-likelihood" * (systems.parse(name).system.density == "in space")
     for name in SYSTEMS
 )
-GROUPS = {
-    "pT": slice(0, 6),
-    "eta": slice(6, 12),
-    "shell": slice(12, 16),
-    "sum": slice(16, 24),
-    "delta": slice(24, 26),
-}
-"""Constraints of each group."""
-CLIP = 10.0
 
 
 def prepare(out: Path, quick: bool) -> None:
@@ -213,46 +202,6 @@ def _epochs(job: Job, model: str, path: Path) -> int | None:
     return epochs_within(job, folder(Path(), model).name, data, BATCH, train)
 
 
-def numbers(flow: Flow, test: Pool, *, quick: bool) -> Row:
-    """Closure, reconstruction, information, and the time that likelihoods take."""
-    key, zero = jr.key(TEST_SEED), jnp.zeros(2)
-    rows = test.draw(key, zero, min(TEST, len(test)))
-    points, scale = test.x[rows], test.x.std(axis=0)
-    samples = np.asarray(flow.sample(key, (QUICK_TEST if quick else TEST,), zero))
-    broken = closure(samples, scale)
-    found = {"closure": float(broken.mean())}
-    found |= {f"closure_{name}": float(broken[at].mean()) for name, at in GROUPS.items()}
-    sheet = on_manifold(flow) if isinstance(flow.latent, Thickened) else flow
-    if not sheet.is_ambient:
-        found["reconstruction"] = float(off_the_sheet(sheet, points, scale, zero).mean())
-    found["log_prob"] = float(np.asarray(flow.log_prob(points, zero)).mean())
-    started = time.perf_counter()
-    np.asarray(flow.log_prob(points, zero))  # compiled before
-    found["seconds_of_100k_likelihoods"] = (time.perf_counter() - started) * 1e5 / len(points)
-    return found | _information(flow, test.at(rows[:SCORED]))
-
-
-@eqx.filter_jit
-def _scores(model: Any, x: jax.Array) -> jax.Array:
-    """grad_theta log p(x | theta) of events (N, 40) at theta = 0."""
-    log_prob = unwrap(model)._log_prob if isinstance(model, Flow) else model.log_prob
-    return jax.lax.map(lambda each: jax.grad(log_prob, 1)(each, jnp.zeros(2)), x, batch_size=100)
-
-
-def _information(model: Any, test: Pool) -> Row:
-    """What the score of the model at theta = 0 tells of theta, and the joint score."""
-    x = model.centred(test.x) if isinstance(model, Flow) else jnp.asarray(test.x, dtype=float)
-    own = model.around(np.zeros(40)) if isinstance(model, Flow) else model
-    score, joint = np.asarray(_scores(own, x)), test.joint_score(np.zeros(2))
-    told = np.square((score * joint).mean(axis=0)) / np.square(score).mean(axis=0)
-    most = np.square(joint).mean(axis=0)
-    return {
-        f"{what}_{name}": float(values[i])
-        for what, values in (("information", told), ("joint_information", most))
-        for i, name in enumerate(COUPLINGS[:2])
-    }
-
-
 def _measure_alices(job: Job, train: Pool, test: Pool) -> Row:
     """Train the classifier, and measure what it can know."""
     started, used = time.perf_counter(), time.process_time()
@@ -260,29 +209,15 @@ def _measure_alices(job: Job, train: Pool, test: Pool) -> Row:
     where = folder(job.out, "alices", job.seed)
     where.mkdir(exist_ok=True)
     write_atomically(where / "losses.json", json.dumps(losses).encode())
-    rows = test.draw(jr.key(TEST_SEED), np.zeros(2), min(SCORED, len(test)))
     return {
         "status": "finished",
         "train_minutes": minutes,
         "wall_seconds": time.perf_counter() - started,
         "cpu_seconds": time.process_time() - used,
         "commit": commit(),
-        **_information(model, test.at(rows)),
+        **information(model, test),
         **posterior_numbers(model, test, where, quick=job.quick),
     }
-
-
-def off_the_sheet(
-    flow: Flow, x: np.ndarray, scale: np.ndarray, theta: Any = None
-) -> Float[np.ndarray, " N"]:
-    """Distances of events (N, 40) to their projections, with features in units of ``scale``."""
-    return np.linalg.norm((x - np.asarray(flow.project(x, theta))) / scale, axis=1)
-
-
-def closure(x: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Mean violation of each of the 26 constraints by events (N, 40), as published."""
-    of = dict(zip(NAMES, scale, strict=True))
-    return np.minimum(violations(x) / [of[name] for name in CONSTRAINED], CLIP).mean(axis=0)
 
 
 def finish(out: Path, rows: list[Row]) -> None:
