@@ -138,7 +138,7 @@ def test_every_step_sees_other_points_and_other_keys():
 
 
 def _diverging(objective, batch_size=10, **settings):
-    phase = moving(8, objective=objective, name="manifold", batch_size=batch_size)
+    phase = moving(120, objective=objective, name="manifold", batch_size=batch_size)
     with pytest.raises(TrainingDiverged) as caught:
         fit(points(2.0), phase, **settings)
     return caught.value
@@ -158,9 +158,21 @@ def test_divergence_names_phase_epoch_and_remedy_and_keeps_the_last_good_paramet
     elsewhere = pickle.loads(pickle.dumps(error))  # as a job sends it to who started it
     assert type(elsewhere) is TrainingDiverged
     assert str(elsewhere) == message
-    unbroken = fit(points(2.0), moving(8)).history
+    unbroken = fit(points(2.0), moving(120)).history
     assert [row["epoch"] for row in error.history] == list(range(1, epoch))
-    assert len(unbroken) == 8  # without the break the same run goes on
+    assert len(unbroken) == 120  # without the break the same run goes on
+
+
+def test_an_epoch_that_diverges_is_taken_again_from_the_best_one_at_half_the_rate():
+    # With steps of .5 the centre runs beyond the points at 2 by more than .6, with .25 by less.
+    phase = moving(20, objective=Breaking(2.6, np.nan), learning_rate=0.5)
+    found = fit(points(2.0), phase)
+    (note,) = found.notes
+    assert "of training diverged, its loss became nan: it was taken again from the best" in note
+    assert [row["epoch"] for row in found.history] == list(range(1, 21))
+    np.testing.assert_allclose(centre_of(found.flow), 2.0, atol=0.1)
+    slower = replace(phase, objective=Centre(), learning_rate=0.25)
+    assert fit(points(2.0), slower).notes == []
 
 
 def test_divergence_in_the_first_epoch_gives_back_the_flow_that_came_in():

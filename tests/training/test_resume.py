@@ -8,7 +8,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 import safetensors.numpy
-from tests.training.small import Contest, Noisy, line_flow, losses, moving, points
+from tests.training.small import Breaking, Contest, Noisy, line_flow, losses, moving, points
 
 import mflows as mf
 from mflows.saving import LoadError
@@ -33,7 +33,7 @@ def recipe() -> list[Phase | Alternate]:
     settings = {"batch_size": 10, "learning_rate": 0.05}
     density = Phase(NegativeLogLikelihood(), ("latent",), 1, name="density", **settings)
     return [
-        moving(3, name="first"),
+        moving(5, name="first", objective=Breaking(1.3, np.nan), learning_rate=0.5),
         Alternate((moving(2, name="chart", objective=Noisy()), density), rounds=2),
         moving(2, name="game", objective=Contest()),
         moving(9, name="patient", patience=2, learning_rate=0.5),
@@ -200,7 +200,7 @@ def test_a_checkpoint_of_a_flow_built_by_somebody_else_is_refused(killed, tmp_pa
 
 
 def test_a_checkpoint_of_a_longer_recipe_is_refused(killed, tmp_path):
-    killed(tmp_path, 4)
+    killed(tmp_path, 6)
     with pytest.raises(LoadError, match="belongs to another recipe"):
         run(tmp_path, resume=True, phases=[moving(3, name="first")])
 

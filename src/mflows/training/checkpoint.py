@@ -27,6 +27,7 @@ _NAMES = {
     "centred": "centred",
     "notes": "notes",
     "settled": "settled",
+    "halvings": "halvings",
 }
 """Attributes of a position by their names in the file."""
 
@@ -47,6 +48,7 @@ class Position:
         centred: Whether training sees centred points; it did not before mflows 0.2.
         notes: What was decided about the starts of phases so far.
         settled: Epochs after which the loss of this turn had settled, ``None`` before that.
+        halvings: How often the learning rate of this turn was halved, because a loss diverged.
     """
 
     flow: Flow
@@ -59,6 +61,7 @@ class Position:
     centred: bool = True
     notes: list[str] = field(default_factory=list)
     settled: int | None = None
+    halvings: int = 0
 
     @property
     def begun(self) -> bool:
@@ -172,6 +175,7 @@ def read_checkpoint(folder: Path) -> Checkpoint | None:
             "over."
         )
     position, built = json.loads(metadata["at"]), json.loads(metadata["built"])
-    position = {"centred": False, "notes": [], "settled": None, **position}  # as in mflows 0.1
+    earlier = {"centred": False, "notes": [], "settled": None, "halvings": 0}  # as in mflows 0.1
+    position = earlier | position
     kept = {attribute: position[name] for name, attribute in _NAMES.items()}
     return Checkpoint(path, built and tuple(built), kept, values)

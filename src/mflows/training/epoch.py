@@ -167,6 +167,11 @@ class Loop:
         )
         return replace(self, fixed=eqx.tree_at(lambda fixed: fixed.rate, self.fixed, rate))
 
+    def slower(self, halvings: int) -> "Loop":
+        """The same epochs with a rate that is halved so often."""
+        peak = self.fixed.rate.peak / 2**halvings
+        return replace(self, fixed=eqx.tree_at(lambda fixed: fixed.rate.peak, self.fixed, peak))
+
     def flow(self, parameters: Players) -> Flow:
         """The flow with these parameters, live or best."""
         return eqx.combine(parameters, self.fixed.frozen).flow

@@ -44,12 +44,14 @@ from mflows.verdict.checks import NOT_SETTLED
 
 _EXPLOSION = 1e6
 """A loss this many times its first size, plus one, counts as diverged."""
+HALVINGS = 4
+"""So often the learning rate of a turn is halved before a loss that diverges ends the training."""
 SAVE_SECONDS = 300.0
 """Within an epoch a checkpoint is written no more often than this."""
 
 
 class TrainingDiverged(RuntimeError):
-    """A loss became infinite, NaN or exploded.
+    """A loss became infinite, NaN or exploded, at a sixteenth of the learning rate too.
 
     Attributes:
         flow: The flow with the last good parameters.
@@ -119,8 +121,9 @@ def fit(
 ) -> Fitted:
     """Train ``flow`` on ``data`` by the phases of a recipe.
 
-    Every phase ends with the parameters of its best epoch, by validation loss. The same key, flow
-    and data give the same result.
+    Every phase ends with the parameters of its best epoch, by validation loss. An epoch whose loss
+    diverges is taken again from there at half the learning rate, up to four times in a phase; the
+    notes tell. The same key, flow and data give the same result.
 
     Args:
         key: Random key for the split, the order of points and whatever the objectives draw.
@@ -145,7 +148,7 @@ def fit(
     Raises:
         ValueError: If data and flow do not fit together.
         LoadError: If the checkpoint is damaged or belongs to another flow or recipe.
-        TrainingDiverged: If a loss becomes NaN, infinite or explodes.
+        TrainingDiverged: If a loss becomes NaN, infinite or explodes at smaller rates too.
     """
     key, phases = checked(key), _checked(phases)
     data, held_out = _split(key, data, validation)
@@ -243,11 +246,11 @@ class _Training:
         at.state, frozen, held_out = self.devices.replicated((at.state, frozen, held_out))
         rows = rows.placed(self.devices.replicated)
         fixed = Fixed(phase, frozen, rounds * steps_of(phase, rows), self.devices)
-        loop = Loop(fixed, rows, held_out, key)
+        loop = Loop(fixed, rows, held_out, key).slower(at.halvings)
         self._run_epochs(phase, loop, at)
         at.state = self.devices.local(at.state)
         at.flow = self.devices.local(loop.flow(at.state.best))
-        at.epochs, at.settled = 0, None
+        at.epochs, at.settled, at.halvings = 0, None, 0
 
     def _run_epochs(self, phase: Phase, loop: Loop, at: Position) -> None:
         """Train to the last epoch of a turn, or as long as the phase has patience."""
@@ -257,7 +260,7 @@ class _Training:
         pace = Pace(phase, steps_of(replace(phase, epochs=1), loop.rows))
         loop = pace.kept(loop, at.settled)
         while at.epochs < pace.epochs(at.settled):
-            started = time.perf_counter()
+            started, begun = time.perf_counter(), at.state
             for state, losses in loop.blocks(at.state, at.epochs, at.losses):
                 at.state, at.losses, done = state, losses, len(losses)
                 signals.check()
@@ -274,8 +277,16 @@ class _Training:
                 "seconds": time.perf_counter() - started,
             }
             if (bad := _diverged(row, at.history)) is not None:
-                good = self.devices.local(loop.flow(at.state.best))
-                raise TrainingDiverged(phase, row["epoch"], bad, good, at.history)
+                if at.halvings == HALVINGS:
+                    good = self.devices.local(loop.flow(at.state.best))
+                    raise TrainingDiverged(phase, row["epoch"], bad, good, at.history)
+                at.halvings, loop = at.halvings + 1, loop.slower(1)
+                at.state, at.losses = begun._replace(parameters=begun.best), ()
+                at.notes.append(
+                    f"Epoch {row['epoch']} of {phase.name} diverged, its loss became {bad:g}: it "
+                    "was taken again from the best one, with half the learning rate from there on."
+                )
+                continue
             at.state, at.losses = state, ()
             at.history.append(row)
             self.monitor.epoch(bar, at.epochs + 1, row)
