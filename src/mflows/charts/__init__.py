@@ -28,7 +28,8 @@ from mflows.layers.conformal import (
     conformal_stack,
     is_conformal,
 )
-from mflows.layers.placement import Placement, place, placement_of
+from mflows.layers.multiscale import multiscale_stack
+from mflows.layers.placement import Placement, place, placement_of, placements_of
 from mflows.layers.rational_quadratic import CircularSpline, RationalQuadraticSpline
 from mflows.layers.sphere_coupling import SphereCoupling, sphere_spline_stack
 from mflows.layers.splines import spline_coupling, spline_stack
@@ -63,8 +64,10 @@ __all__ = [
     "conformal_stack",
     "is_conformal",
     "is_padded",
+    "multiscale_stack",
     "place",
     "placement_of",
+    "placements_of",
     "push_conormals",
     "pushforward",
     "shaped",

@@ -23,7 +23,7 @@ from paramax import NonTrainable
 
 from mflows.charts.chart import Chart, Composed, Unavailable, common_condition
 from mflows.layers.placement import unit_of
-from mflows.nets import GaussianEncoder, SkipMLP
+from mflows.nets import ConvolutionalDecoder, ConvolutionalEncoder, GaussianEncoder, SkipMLP
 from mflows.tangents import pushforward
 
 
@@ -35,12 +35,14 @@ class Generator(Chart):
         shape: Shape of a data point, (D,) by default.
     """
 
-    network: SkipMLP
+    network: SkipMLP | ConvolutionalDecoder
     shape: tuple[int, ...]
     latent_dim: int
     cond_shape: tuple[int, ...] | None
 
-    def __init__(self, network: SkipMLP, shape: tuple[int, ...] | None = None):
+    def __init__(
+        self, network: SkipMLP | ConvolutionalDecoder, shape: tuple[int, ...] | None = None
+    ):
         self.network = network
         self.shape = (network.out_size,) if shape is None else tuple(shape)
         if self.dim != network.out_size:
@@ -118,10 +120,10 @@ class Encoded(Recoded):
     """
 
     chart: Chart
-    encoder: SkipMLP | GaussianEncoder
+    encoder: SkipMLP | GaussianEncoder | ConvolutionalEncoder
     cond_shape: tuple[int, ...] | None
 
-    def __init__(self, chart: Chart, encoder: SkipMLP | GaussianEncoder):
+    def __init__(self, chart: Chart, encoder: SkipMLP | GaussianEncoder | ConvolutionalEncoder):
         sizes = (encoder.in_size, encoder.out_size)
         if sizes != (chart.dim, chart.latent_dim):
             raise ValueError(

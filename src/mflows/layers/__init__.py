@@ -9,6 +9,7 @@ from mflows.layers.conformal import (
     conformal_stack,
     is_conformal,
 )
+from mflows.layers.multiscale import multiscale_stack
 from mflows.layers.placement import (
     Placement,
     outermost,
@@ -36,6 +37,7 @@ __all__ = [
     "conformal_stack",
     "is_conformal",
     "leading",
+    "multiscale_stack",
     "outermost",
     "place",
     "placement_of",

@@ -96,6 +96,18 @@ class Placement(AbstractBijection):
         parts = tuple(NonTrainable(part) if wrapped else part for part in parts)
         return eqx.tree_at(lambda layer: (layer.mean, layer.remainder), self, parts)
 
+    def in_two(self) -> tuple["Placement", "Placement"]:
+        """The turn alone, and the scaling alone that may follow after other layers."""
+        still = Placement.identity(self.shape)
+
+        def turns(layer):
+            return layer.reflections, layer.plane_dim
+
+        return (
+            eqx.tree_at(turns, still, turns(self)),
+            eqx.tree_at(turns, self, turns(still)),
+        )
+
     def transform_and_log_det(self, x, condition=None):
         turned = self.reflections.turn(jnp.ravel(x)).reshape(self.shape)
         log_det = jnp.log(self.scale).sum()
@@ -134,11 +146,19 @@ def _in_two(mean: Float[ArrayLike, "..."]) -> tuple[np.ndarray, np.ndarray]:
     return high, mean - high
 
 
+def placements_of(part: PyTree) -> list[Placement]:
+    """The placements in a chart or density, in order.
+
+    Charts of images have two: one that turns, before layers that know what is beside what in an
+    image, and one that scales.
+    """
+    leaves = jax.tree.leaves(part, is_leaf=lambda leaf: isinstance(leaf, Placement))
+    return [leaf for leaf in leaves if isinstance(leaf, Placement)]
+
+
 def placement_of(part: PyTree) -> Placement | None:
     """The last placement in a chart or density, ``None`` if it has none."""
-    leaves = jax.tree.leaves(part, is_leaf=lambda leaf: isinstance(leaf, Placement))
-    placements = [leaf for leaf in leaves if isinstance(leaf, Placement)]
-    return placements[-1] if placements else None
+    return (placements_of(part) or [None])[-1]
 
 
 def outermost(chart: PyTree) -> Placement | None:
@@ -162,22 +182,24 @@ def unit_of(chart: PyTree) -> Scalar:
 
 
 def place(part: PyTree, placement: Placement) -> PyTree:
-    """``part`` with its last placement replaced.
+    """``part`` with its placement replaced, or with the turn and the scaling of it in their places.
 
     Raises:
         ValueError: If there is none, or one whose plane has another dimension: a saved flow could
             not be read again.
     """
-    old = placement_of(part)
-    if old is None:
+    old = placements_of(part)
+    if not old:
         raise ValueError("Expected a chart or density with a Placement among its layers.")
-    if old.plane_dim != placement.plane_dim:
+    if old[0].plane_dim != placement.plane_dim:
         raise ValueError(
-            f"Expected a placement on a plane of dimension {old.plane_dim}, as the one it "
+            f"Expected a placement on a plane of dimension {old[0].plane_dim}, as the one it "
             f"replaces; got {placement.plane_dim}."
         )
+    new = [placement] if len(old) == 1 else placement.in_two()
+    replaced = dict(zip(map(id, old), new, strict=True))
     return jax.tree.map(
-        lambda leaf: placement if leaf is old else leaf,
+        lambda leaf: replaced.get(id(leaf), leaf),
         part,
         is_leaf=lambda leaf: isinstance(leaf, Placement),
     )

@@ -6,10 +6,25 @@ import jax.random as jr
 from flowjax.distributions import StandardNormal
 from jaxtyping import PRNGKeyArray
 
-from mflows.charts import BijectionChart, Composed, Pad, Placement, shaped, spline_stack
+from mflows.charts import (
+    BijectionChart,
+    Composed,
+    Pad,
+    Placement,
+    multiscale_stack,
+    shaped,
+    spline_stack,
+)
 from mflows.flow import Flow
 from mflows.latents import Thickened
-from mflows.models.building import conditions, point, remembered, size, spline_parts
+from mflows.models.building import (
+    conditions,
+    coupling_parts,
+    is_convolutional,
+    point,
+    remembered,
+    size,
+)
 
 
 @remembered
@@ -25,15 +40,24 @@ def ambient_flow(
     width: int = 64,
     blocks: int = 1,
     tails: bool = False,
+    network: str = "dense",
+    channels: int = 32,
 ) -> Flow:
     """An ambient flow (AF): an ordinary normalizing flow on all of R^D.
 
-    Arguments are those of `m_flow`, but for ``layers``, the number of spline coupling layers.
+    Arguments are those of `m_flow`, but for ``layers``, the number of spline coupling layers. With
+    convolutional networks it has those of ``mflows.charts.multiscale_stack`` alone, so many at
+    every level.
     """
     shape, dim = point(shape)
-    splines = dict(bins=bins, interval=interval, width=width, blocks=blocks)
-    cond_dim = size(cond_shape)
-    stack = spline_stack(key, dim, cond_dim=cond_dim, layers=layers, linear=linear, **splines)
+    splines: Any = dict(bins=bins, interval=interval, blocks=blocks, cond_dim=size(cond_shape))
+    if is_convolutional(network, shape):
+        images: Any = shape
+        stack = multiscale_stack(
+            key, images, layers=layers, affine=False, width=channels, **splines
+        )
+    else:
+        stack = spline_stack(key, dim, layers=layers, linear=linear, width=width, **splines)
     chart = BijectionChart(shaped(stack, shape)).then(Placement.identity(shape, tails=tails))
     return Flow(chart, StandardNormal((dim,)), conditions=conditions(cond_shape))
 
@@ -56,6 +80,8 @@ def pie(
     blocks: int = 1,
     rank: int | None = None,
     tails: bool = False,
+    network: str = "dense",
+    channels: int = 32,
 ) -> Flow:
     r"""A pseudo-invertible encoder (PIE; Beitler et al. 2021): an ambient flow with a thin axis.
 
@@ -70,13 +96,20 @@ def pie(
     """
     shape, dim = point(shape)
     splines: Any = dict(
-        linear=linear, bins=bins, interval=interval, width=width, blocks=blocks, rank=rank
+        linear=linear,
+        bins=bins,
+        interval=interval,
+        width=width,
+        blocks=blocks,
+        rank=rank,
+        tails=tails,
+        network=network,
+        channels=channels,
     )
     layers = chart_layers, latent_layers
-    bijection, along = spline_parts(
+    bijection, placement, along = coupling_parts(
         jr.split(key), shape, latent_dim, cond_shape, conditional_chart, layers, **splines
     )
-    placement = Placement.identity(shape, rank or latent_dim, tails=tails)
     chart = BijectionChart(bijection).then(placement)
     latent = Thickened(along, dim, noise=noise)
     return Flow(chart, latent, conditions=conditions(cond_shape))

@@ -5,20 +5,25 @@ import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from functools import wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
+import jax.random as jr
 import numpy as np
 from flowjax.bijections import AbstractBijection, Chain, Concatenate, Identity, Invert
 from flowjax.distributions import StandardNormal, Transformed
 from jaxtyping import PRNGKeyArray
 
-from mflows.charts import Placement, shaped, spline_stack
+from mflows.charts import Placement, multiscale_stack, shaped, spline_stack
 from mflows.conditions import Conditions
 from mflows.flow import QUANTILES, Flow
 from mflows.keys import checked
+from mflows.nets import ConvolutionalDecoder, ConvolutionalEncoder, SkipMLP
 
+NETWORKS = ("dense", "convolutional")
+IMAGE_RANK = 64
+"""Directions at least in which the layers of vectors of a chart of images bend."""
 MANY, MIXED = 8, 100
 """Features from which on, and up to which, data are given more layers, and LU maps of them all."""
 
@@ -31,6 +36,8 @@ def by_size(arguments: dict[str, Any]) -> dict[str, Any]:
     100 with LU maps, and densities 6 layers with 6 bins (docs/log/2026-11-29-defaults-by-size.md).
     """
     features = arguments.get("rank") or point(arguments["shape"])[1]
+    if arguments.get("network") == "convolutional":  # the layers of vectors see few directions
+        features = IMAGE_RANK
     many = features >= MANY
     chosen = {
         "chart_layers": 6 if many else 3,
@@ -144,18 +151,36 @@ def spline_flow(
     )
 
 
-def spline_parts(
+class Parts(NamedTuple):
+    """What a chart that bends by coupling layers is put together from, and the density on it.
+
+    Args:
+        bijection: The layers between the plane of the first axes and the placement.
+        placement: Where the chart sits in data space.
+        latent: The density.
+    """
+
+    bijection: AbstractBijection
+    placement: Placement
+    latent: Transformed
+
+
+def coupling_parts(
     keys: Iterable[PRNGKeyArray],
     shape: tuple[int, ...],
     latent_dim: int,
     cond_shape: tuple[int, ...] | None,
     conditional: bool,
     layers: tuple[int, int],
+    *,
     rank: int | None = None,
     affine: bool = False,
+    tails: bool = False,
+    network: str = "dense",
+    channels: int = 32,
     **settings: Any,
-) -> tuple[AbstractBijection, Transformed]:
-    """A bijection of points for a chart and a `spline_flow` for the density on it.
+) -> Parts:
+    """The parts of a chart of coupling layers, and a `spline_flow` for the density on it.
 
     Args:
         keys: Random keys for either.
@@ -164,21 +189,75 @@ def spline_parts(
         cond_shape: Shape (C,) of the condition theta, or ``None``.
         conditional: Let the bijection depend on theta too.
         layers: Number of coupling layers of either.
-        rank: Number of directions in which the bijection bends, the first ones; ``None`` for all.
+        rank: Number of directions in which layers of vectors bend, the first ones; ``None`` for
+            all, or of images for 64 or 4 n.
         affine: Whether the layers of the bijection are affine.
+        tails: Whether columns may have heavy tails.
+        network: ``"convolutional"`` adds the layers of `mflows.charts.multiscale_stack`.
+        channels: Channels of their networks.
         **settings: Further arguments of ``mflows.charts.spline_stack``.
     """
     chart_key, latent_key = keys
     dim, cond_dim = math.prod(shape), size(cond_shape)
+    images = is_convolutional(network, shape)
+    if rank is None and images:
+        rank = min(max(IMAGE_RANK, 4 * latent_dim), dim)
     bent = dim if rank is None else rank
     if rank is not None and not latent_dim < rank <= dim:
         raise ValueError(
             f"Expected a rank above the dimension {latent_dim} of the manifold, and at most "
             f"{dim}, the number of features; got {rank}."
         )
-    own = {"cond_dim": cond_dim if conditional else None, "affine": affine}
+    own: Any = {"cond_dim": cond_dim if conditional else None, "affine": affine}
     stack = spline_stack(chart_key, bent, layers=layers[0], **own, **settings)
     if bent < dim:
         stack = Concatenate([stack, Identity((dim - bent,))])
     latent = spline_flow(latent_key, latent_dim, cond_dim, layers=layers[1], **settings)
-    return shaped(stack, shape), latent
+    stack, turned = shaped(stack, shape), rank or latent_dim
+    if not images:
+        return Parts(stack, Placement.identity(shape, turned, tails=tails), latent)
+    local = multiscale_stack(jr.fold_in(chart_key, 1), shape, width=channels, **own)
+    turn = Placement.identity(shape, turned)
+    return Parts(Chain([stack, turn, local]), Placement.identity(shape, tails=tails), latent)
+
+
+def is_convolutional(network: str, shape: tuple[int, ...]) -> bool:
+    """Whether networks see images.
+
+    Raises:
+        ValueError: For a name of no network, or points that are no images.
+    """
+    if network not in NETWORKS:
+        raise ValueError(f"Expected a network out of {', '.join(NETWORKS)}; got {network!r}.")
+    if network != "dense" and len(shape) != 3:
+        raise ValueError(
+            f"Expected images of shape (H, W, C) for {network} networks; got points of shape "
+            f"{shape}."
+        )
+    return network == "convolutional"
+
+
+def decoder(
+    key: PRNGKeyArray, latent_dim: int, shape: tuple[int, ...], *, network: str, **settings: Any
+) -> SkipMLP | ConvolutionalDecoder:
+    """A free network from n numbers to a point, given as D numbers."""
+    if is_convolutional(network, shape):
+        return ConvolutionalDecoder(key, latent_dim, shape, **settings)
+    return SkipMLP(key, latent_dim, math.prod(shape), **settings)
+
+
+def encoder(
+    key: PRNGKeyArray, shape: tuple[int, ...], latent_dim: int, *, network: str, **settings: Any
+) -> SkipMLP | ConvolutionalEncoder:
+    """A free network from a point, given as D numbers, to n numbers."""
+    if is_convolutional(network, shape):
+        return ConvolutionalEncoder(key, shape, latent_dim, **settings)
+    return SkipMLP(key, math.prod(shape), latent_dim, **settings)
+
+
+def placement_for(
+    network: str, shape: tuple[int, ...], plane_dim: int, *, tails: bool
+) -> Placement:
+    """The placement of free networks: those that see images are not turned to a plane."""
+    turned = 0 if is_convolutional(network, shape) else plane_dim
+    return Placement.identity(shape, turned, tails=tails)

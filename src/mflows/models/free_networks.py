@@ -8,11 +8,20 @@ import jax.random as jr
 from flowjax.distributions import StandardNormal
 from jaxtyping import PRNGKeyArray
 
-from mflows.charts import Encoded, Generator, Inverted, Placement
+from mflows.charts import Encoded, Generator, Inverted
 from mflows.charts.chart import check_latent_dim
 from mflows.flow import Flow
-from mflows.models.building import by_size, conditions, point, remembered, size, spline_flow
-from mflows.nets import SkipMLP
+from mflows.models.building import (
+    by_size,
+    conditions,
+    decoder,
+    encoder,
+    placement_for,
+    point,
+    remembered,
+    size,
+    spline_flow,
+)
 
 
 @partial(remembered, filled=by_size)
@@ -29,6 +38,7 @@ def pae(
     bins: int | None = None,
     interval: float = 6.0,
     tails: bool = False,
+    network: str = "dense",
 ) -> Flow:
     """A probabilistic autoencoder (PAE; Boehm & Seljak 2020, arXiv 2006.05479).
 
@@ -50,17 +60,24 @@ def pae(
         bins: Number of spline bins.
         interval: Half width of the splines' interval, in units of the scaled codes.
         tails: Give columns the heavy tails that their data have (``mflows.layers.tails``).
+        network: ``"convolutional"`` for images (H, W, C): decoder and encoder double and halve
+            them, with ``width`` channels where they are largest.
     """
     shape, dim = point(shape)
     check_latent_dim(latent_dim, dim)
     decoder_key, encoder_key, latent_key = jr.split(key, 3)
     cond_dim = size(cond_shape)
-    given = {"cond_size": cond_dim if conditional_chart else None, "width": width, "blocks": blocks}
-    generator = Generator(SkipMLP(decoder_key, latent_dim, dim, **given), shape)
-    chart = Encoded(generator, SkipMLP(encoder_key, dim, latent_dim, **given))
+    given: Any = {
+        "cond_size": cond_dim if conditional_chart else None,
+        "width": width,
+        "blocks": blocks,
+        "network": network,
+    }
+    generator = Generator(decoder(decoder_key, latent_dim, shape, **given), shape)
+    chart = Encoded(generator, encoder(encoder_key, shape, latent_dim, **given))
     settings: Any = {"layers": latent_layers, "bins": bins, "interval": interval, "width": width}
     latent = spline_flow(latent_key, latent_dim, cond_dim, **settings)
-    chart = chart.then(Placement.identity(shape, latent_dim, tails=tails))
+    chart = chart.then(placement_for(network, shape, latent_dim, tails=tails))
     return Flow(chart, latent, conditions=conditions(cond_shape))
 
 
@@ -84,6 +101,7 @@ def gan(
     blocks: int = 2,
     starts: int = 64,
     tails: bool = False,
+    network: str = "dense",
 ) -> Flow:
     """The generator of a GAN, as a chart: its samples lie on a manifold.
 
@@ -97,9 +115,8 @@ def gan(
     shape, dim = point(shape)
     check_latent_dim(latent_dim, dim)
     generator_key, starts_key = jr.split(key)
-    network = SkipMLP(
-        generator_key, latent_dim, dim, cond_size=size(cond_shape), width=width, blocks=blocks
-    )
-    chart = Inverted(Generator(network, shape), starts_key, starts=starts)
-    chart = chart.then(Placement.identity(shape, latent_dim, tails=tails))
+    given: Any = {"cond_size": size(cond_shape), "width": width, "blocks": blocks}
+    own = decoder(generator_key, latent_dim, shape, network=network, **given)
+    chart = Inverted(Generator(own, shape), starts_key, starts=starts)
+    chart = chart.then(placement_for(network, shape, latent_dim, tails=tails))
     return Flow(chart, StandardNormal((latent_dim,)), conditions=conditions(cond_shape))

@@ -6,10 +6,17 @@ from typing import Any
 import jax.random as jr
 from jaxtyping import PRNGKeyArray
 
-from mflows.charts import Encoded, Pad, Placement
+from mflows.charts import Encoded, Pad
 from mflows.flow import Flow
-from mflows.models.building import by_size, conditions, point, remembered, size, spline_parts
-from mflows.nets import SkipMLP
+from mflows.models.building import (
+    by_size,
+    conditions,
+    coupling_parts,
+    encoder,
+    point,
+    remembered,
+    size,
+)
 
 
 @partial(remembered, filled=by_size)
@@ -30,6 +37,8 @@ def m_flow(
     rank: int | None = None,
     tails: bool = False,
     affine: bool | None = None,
+    network: str = "dense",
+    channels: int = 32,
 ) -> Flow:
     """An M-flow (Brehmer & Cranmer 2020): learned manifold, learned density on it.
 
@@ -53,6 +62,10 @@ def m_flow(
         tails: Give columns the heavy tails that their data have (``mflows.layers.tails``).
         affine: Scale and shift coordinates in the chart (``mflows.layers.affine``), in place of
             splines.
+        network: ``"convolutional"`` for images (H, W, C): after the layers above, which bend in
+            ``rank`` directions, by default 64 or 4 n, the chart has those of
+            ``mflows.charts.multiscale_stack``.
+        channels: Channels of convolutional networks.
     """
     shape, _ = point(shape)
     plane = Pad(latent_dim, shape)
@@ -64,12 +77,15 @@ def m_flow(
         blocks=blocks,
         rank=rank,
         affine=affine,
+        tails=tails,
+        network=network,
+        channels=channels,
     )
     layers: Any = chart_layers, latent_layers
-    bijection, latent = spline_parts(
+    bijection, placement, latent = coupling_parts(
         jr.split(key), shape, latent_dim, cond_shape, conditional_chart, layers, **splines
     )
-    chart = plane.then(bijection).then(Placement.identity(shape, rank or latent_dim, tails=tails))
+    chart = plane.then(bijection).then(placement)
     return Flow(chart, latent, conditions=conditions(cond_shape))
 
 
@@ -93,6 +109,8 @@ def me_flow(
     rank: int | None = None,
     tails: bool = False,
     affine: bool | None = None,
+    network: str = "dense",
+    channels: int = 32,
 ) -> Flow:
     """An M_e-flow (Brehmer & Cranmer 2020): an M-flow whose encoder is a network of its own.
 
@@ -100,7 +118,7 @@ def me_flow(
     free to find the best coordinates of points off the manifold. ``encoder_width`` and
     ``encoder_blocks`` are those of the encoder network; other arguments are those of `m_flow`.
     """
-    shape, dim = point(shape)
+    shape, _ = point(shape)
     chart_key, encoder_key, latent_key = jr.split(key, 3)
     plane = Pad(latent_dim, shape)
     splines: Any = dict(
@@ -111,15 +129,16 @@ def me_flow(
         blocks=blocks,
         rank=rank,
         affine=affine,
+        tails=tails,
+        network=network,
+        channels=channels,
     )
     layers: Any = chart_layers, latent_layers
-    bijection, latent = spline_parts(
+    bijection, placement, latent = coupling_parts(
         (chart_key, latent_key), shape, latent_dim, cond_shape, conditional_chart, layers, **splines
     )
-    given = {"cond_size": size(cond_shape) if conditional_chart else None}
-    sizes = {"width": encoder_width, "blocks": encoder_blocks}
-    encoder = SkipMLP(encoder_key, dim, latent_dim, **given, **sizes)
-    chart = Encoded(plane.then(bijection), encoder).then(
-        Placement.identity(shape, rank or latent_dim, tails=tails)
-    )
+    given: Any = {"cond_size": size(cond_shape) if conditional_chart else None}
+    sizes: Any = {"width": encoder_width, "blocks": encoder_blocks, "network": network}
+    own = encoder(encoder_key, shape, latent_dim, **given, **sizes)
+    chart = Encoded(plane.then(bijection), own).then(placement)
     return Flow(chart, latent, conditions=conditions(cond_shape))

@@ -1,17 +1,29 @@
 """Neural networks that parameterise charts and densities."""
 
 from mflows.nets.angular import AngularMLP
+from mflows.nets.convolutional import (
+    SMALLEST,
+    ConvolutionalDecoder,
+    ConvolutionalEncoder,
+    ConvolutionalResidual,
+    sides,
+)
 from mflows.nets.gaussian import GaussianEncoder
 from mflows.nets.linear import Linear, full_precision
 from mflows.nets.residual import ResidualMLP, check_depth
 from mflows.nets.skip import SkipMLP
 
 __all__ = [
+    "SMALLEST",
     "AngularMLP",
+    "ConvolutionalDecoder",
+    "ConvolutionalEncoder",
+    "ConvolutionalResidual",
     "GaussianEncoder",
     "Linear",
     "ResidualMLP",
     "SkipMLP",
     "check_depth",
     "full_precision",
+    "sides",
 ]

@@ -10,6 +10,9 @@ from contextlib import AbstractContextManager
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jax.random as jr
+from jax.flatten_util import ravel_pytree
+from jaxtyping import PRNGKeyArray, PyTree
 
 
 def full_precision() -> AbstractContextManager:
@@ -28,3 +31,18 @@ class Linear(eqx.nn.Linear):
         with full_precision():
             y = jnp.tensordot(x, self.weight, (0, 1))
         return y if self.bias is None else y + self.bias
+
+
+def limits(inputs: int, outputs: int) -> Linear:
+    """An affine layer whose numbers are the largest of an initial draw, 1 / sqrt(inputs)."""
+    layer = eqx.filter_eval_shape(Linear, inputs, outputs, key=jr.key(0))
+    return jax.tree.map(lambda leaf: jnp.full(leaf.shape, max(inputs, 1) ** -0.5), layer)
+
+
+def drawn(key: PRNGKeyArray, bounds: PyTree) -> PyTree:
+    """Numbers uniform within +- these bounds, as Equinox's own layers have them.
+
+    All are drawn at once: a random draw takes longer to compile than all the rest of a network.
+    """
+    flat, unravel = ravel_pytree(bounds)
+    return unravel(flat * jr.uniform(key, flat.shape, minval=-1.0, maxval=1.0))

@@ -12,12 +12,9 @@ from itertools import pairwise
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
-import jax.random as jr
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from mflows.nets.linear import Linear
+from mflows.nets.linear import Linear, drawn, limits
 
 DEEPEST = 1000
 """Blocks of a network, and layers of a stack, at most: more take hours to compile or to run."""
@@ -62,7 +59,7 @@ class ResidualMLP(eqx.Module):
             raise ValueError(f"Expected width >= 1; got {width}.")
         check_depth("blocks", blocks, least=0)
         sizes = (in_size, *[width] * (2 * blocks + 1), out_size)
-        self.first, *inner, last = _linear_layers(key, sizes)
+        self.first, *inner, last = drawn(key, [limits(*pair) for pair in pairwise(sizes)])
         self.blocks = tuple(zip(inner[::2], inner[1::2], strict=True))
         self.last = jax.tree.map(lambda leaf: leaf * scale, last)
         self.activation = activation
@@ -76,17 +73,3 @@ class ResidualMLP(eqx.Module):
 
     def __call__(self, x: Float[Array, " in"]) -> Float[Array, " out"]:
         return self.last(self.hidden(x))
-
-
-def _linear_layers(key: PRNGKeyArray, sizes: tuple[int, ...]) -> list[Linear]:
-    """Layers between ``sizes``, weights and biases uniform in +-1/sqrt(inputs), as Equinox's own.
-
-    All are drawn at once: a random draw takes longer to compile than all the rest of a network.
-    """
-
-    def bounds(inputs: int, outputs: int) -> Linear:
-        layer = eqx.filter_eval_shape(Linear, inputs, outputs, key=key)
-        return jax.tree.map(lambda leaf: jnp.full(leaf.shape, max(inputs, 1) ** -0.5), layer)
-
-    limits, unravel = ravel_pytree([bounds(*pair) for pair in pairwise(sizes)])
-    return unravel(limits * jr.uniform(key, limits.shape, minval=-1.0, maxval=1.0))

@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import PRNGKeyArray
 from paramax import unwrap
 
-from mflows.charts import Placement, is_padded, place, placement_of
+from mflows.charts import Placement, is_padded, place, placement_of, placements_of
 from mflows.data.moments import moments
 from mflows.flow import Flow
 from mflows.geometry import (
@@ -69,12 +69,12 @@ POINTS = 2000
 
 def place_chart(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
     """Centre and scale the chart on the data and turn it to the best starting plane."""
-    old = placement_of(flow.chart)
-    if old is None:
+    old = placements_of(flow.chart)
+    if not old:
         return flow
     placement = _standardisation(old, np.asarray(batch.x))
     n = getattr(flow.latent, "latent_dim", 0) if flow.is_ambient else flow.latent_dim
-    if old.plane_dim and n < batch.x[0].size:
+    if placement.plane_dim and n < batch.x[0].size:
         z = _standardised(placement, batch.x)
         placement = _turned(placement, choose_plane(key, z, n).frame, z)
     return _placed(flow, "chart", placement)
@@ -82,8 +82,8 @@ def place_chart(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
 
 def place_latent(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
     """Centre and scale the latent density on the encoded data."""
-    old = placement_of(flow.latent)
-    if old is None:
+    old = placements_of(flow.latent)
+    if not old:
         return flow
     u = np.asarray(flow.encode(batch.x, batch.condition))
     return _placed(flow, "latent", _standardisation(old, u))
@@ -221,8 +221,10 @@ def unrolled_copy(flow: Flow, batch: Batch) -> Supervised | None:
 
 
 def _scaled(flow: Flow, x):
-    """Data in the coordinates of the chart's placement, shape (N, D)."""
-    return _unplaced(placement_of(flow.chart), jnp.asarray(x)).reshape(len(x), -1)
+    """Data in the coordinates of the chart's placements, shape (N, D)."""
+    for placement in reversed(placements_of(flow.chart)):
+        x = _unplaced(placement, jnp.asarray(x))
+    return x.reshape(len(x), -1)
 
 
 @eqx.filter_jit
@@ -240,12 +242,17 @@ def _standardised(placement: Placement, x) -> np.ndarray:
     return np.asarray(_scaled_only(placement, jnp.asarray(x))).reshape(len(x), -1)
 
 
-def _standardisation(old: Placement, x: np.ndarray) -> Placement:
-    """The placement of the data, of the form of the one that it replaces, on the first axes."""
-    found = moments(x)
+def _standardisation(old: Sequence[Placement], x: np.ndarray) -> Placement:
+    """The placement of the data, of the form of those that it replaces, on the first axes.
+
+    The pixels of images share one scale: one that hardly ever varies counts little.
+    """
+    found, tails = moments(x), old[-1].tails is not None
     centre, scale = found.centre, found.unit(x.dtype)
-    tails = None if old.tails is None else tail_indices((x - centre) / scale)
-    return Placement(centre, scale, np.eye(old.plane_dim, x[0].size), tails)
+    if x.ndim > 2:
+        scale = np.full_like(scale, np.sqrt(np.mean(np.square(x - centre))))
+    indices = tail_indices((x - centre) / scale) if tails else None
+    return Placement(centre, scale, np.eye(old[0].plane_dim, x[0].size), indices)
 
 
 def _turned(placement: Placement, plane: np.ndarray, z: np.ndarray) -> Placement:
