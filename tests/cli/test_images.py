@@ -9,6 +9,7 @@ from tests import tiny
 
 from mflows import runs
 from mflows.data import load, save_array, to_levels
+from mflows.data.pictures import COLLECTIONS
 from mflows.runs.run import read_data
 from mflows.runs.source import parts_of
 
@@ -155,3 +156,5 @@ def test_collections_are_written_as_levels_with_labels(command, tmp_path):
     result = command("pictures", "digits", "--out", tmp_path / "digits.csv")
     assert "digits.csv: expected a .npz or .h5 file for pictures" in result.stderr
     assert load(out, condition=("label",)).cond_shape == (1,)
+    words = command("pictures", "--help").stdout
+    assert all(name in words for name in COLLECTIONS)
