@@ -34,6 +34,7 @@ SHORTER = {
     "name",
     [
         "extending.md",
+        "images.md",
         "inference.md",
         "log_volumes.md",
         "particle_physics.md",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests import tiny
 
 from mflows import runs, sweeps
@@ -139,3 +140,17 @@ def test_a_table(tmp_path, suffix):
     more = {} if suffix == ".npy" else {"theta": np.arange(30.0)}
     save_array(path, x, ("a", "b", "c"), more=more)
     check(lambda: load(path), path, lambda found: bool(np.isfinite(found.x).all()))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".bmp"])
+def test_a_folder_of_pictures(tmp_path, suffix):
+    """A damaged picture is left out, or shows something else; the others are there."""
+    levels = np.random.default_rng(0).integers(256, size=(3, 6, 5, 3), dtype=np.uint8)
+    for number, picture in enumerate(levels):
+        Image.fromarray(picture).save(tmp_path / f"{number}{suffix}")
+    whole = load(tmp_path, size=4).x
+
+    def same(found):
+        return len(found) in (2, 3) and np.array_equal(found.x[-2:], whole[1:])
+
+    check(lambda: load(tmp_path, size=4), tmp_path / f"0{suffix}", same)

@@ -59,6 +59,7 @@ def whole(table, run) -> dict[str, list]:
         "experiment": ["circle", "--quick"],
         "simulate": ["circle"],
         "tables": [run.parent],
+        "pictures": ["digits"],
     }
 
 

@@ -4,10 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 from tests import tiny
 
 from mflows import runs
-from mflows.data import load, save_array
+from mflows.data import load, save_array, to_levels
+from mflows.data.pictures import COLLECTIONS
+from mflows.runs.run import read_data
+from mflows.runs.source import parts_of
 
 SHAPE = (3, 2, 1)
 OPTIONS = ("--model", "pae", "-d", 1, "--epochs", 4, "--set", "width=4,blocks=1,latent_layers=1")
@@ -76,3 +80,81 @@ def test_what_does_not_fit_images_is_refused(command, run, tmp_path):
     assert "got (3,)" in " ".join(
         command("project", run, table, "--out", tmp_path / "p.npy").output.split()
     )
+
+
+def folder_of(path, mode: str, count: int = 3):
+    path.mkdir()
+    for number in range(count):
+        Image.new(mode, (4 + number, 9), 40 * number).save(path / f"{number}.png")
+    return path
+
+
+@pytest.mark.filterwarnings("always")
+def test_pictures_of_a_folder_are_brought_to_the_size_of_the_model(command, run, tmp_path):
+    pictures, out = folder_of(tmp_path / "grey", "L"), tmp_path / "out.npy"
+    (pictures / "damaged.png").write_bytes(b"no picture")
+    result = command("project", run, pictures, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert result.stderr.startswith("Warning: grey: 1 of 4 pictures could not be read and are left")
+    note = "grey: 3 pictures, grey, centre-cropped and resized to 3 x 2; level k as (k + 1/2) / 256"
+    assert f"{note}; 1 could not be read." in result.stdout
+    assert load(out).x.shape == (3, *SHAPE)
+
+
+def test_pictures_in_colour_are_refused_by_a_grey_model(command, run, tmp_path):
+    pictures, out = folder_of(tmp_path / "red", "RGB"), tmp_path / "scores.csv"
+    result = command("score", run, pictures, "--out", out)
+    assert result.exit_code == 2
+    message = "red: expected grey pictures for this model, shape (3, 2, 1); got 2 in colour"
+    assert f"{message} ('1.png', '2.png')." in " ".join(result.stderr.split())
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("--size", 0), "Expected a size of pictures from 1 to 1,024 pixels; got 0."),
+        (("--size", 5000), "Expected a size of pictures from 1 to 1,024 pixels; got 5000."),
+        (("--size", 8), "t.csv: expected a folder of pictures to resize to 8 x 8; got another"),
+        (("--flips",), "Expected pictures, points of shape (H, W, C), for flips; got rows of 3"),
+        (("--dequantise",), "Expected pictures, points of shape (H, W, C), for dequantise; got"),
+    ],
+)
+def test_options_for_pictures_are_refused_for_a_table(command, tmp_path, given, message):
+    table, out = tiny.write_table(tmp_path / "t.csv"), tmp_path / "run"
+    result = command("fit", table, "--out", out, *OPTIONS, *given)
+    assert result.exit_code == 2
+    assert message in " ".join(result.stderr.split())
+    assert not out.exists()
+
+
+def test_a_config_says_what_is_done_to_pictures(tmp_path):
+    """The same parts come again, and their points are still the pictures."""
+    pictures = folder_of(tmp_path / "grey", "L", count=6)
+    config = runs.Config(str(pictures), latent_dim=1, size=4, dequantise=True, flips=True, seed=3)
+    data, source = read_data(config)
+    assert (source.shape, source.rows, source.names) == ((4, 4, 1), 6, ())
+    first, again = parts_of(config, data), parts_of(config, data)
+    assert (len(first.kept), len(first.held_out)) == (10, 1)
+    for one, other in zip(first, again, strict=True):
+        np.testing.assert_array_equal(one.x, other.x)
+    plain = data.split(config.validation_fraction, seed=3)
+    np.testing.assert_array_equal(to_levels(first.kept.x[:5]), to_levels(plain.kept.x))
+    np.testing.assert_array_equal(to_levels(first.kept.x[5:]), to_levels(plain.kept.x[:, :, ::-1]))
+    assert [note.split()[0] for note in first.kept.notes] == ["grey:", "Beside", "Levels"]
+    assert not np.array_equal(first.kept.x[:5, 0], first.kept.x[5:, 0])  # noise of its own
+
+
+def test_collections_are_written_as_levels_with_labels(command, tmp_path):
+    out = tmp_path / "digits.npz"
+    result = command("pictures", "digits", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "Wrote 1,797 pictures of 8 x 8 x 1" in result.stdout
+    with np.load(out) as arrays:
+        assert (arrays["x"].dtype, arrays["x"].max()) == (np.uint8, 255)
+        assert set(arrays["label"]) == set(range(10))
+    result = command("pictures", "digits", "--out", tmp_path / "digits.csv")
+    assert "digits.csv: expected a .npz or .h5 file for pictures" in result.stderr
+    assert load(out, condition=("label",)).cond_shape == (1,)
+    words = command("pictures", "--help").stdout
+    assert all(name in words for name in COLLECTIONS)

@@ -179,7 +179,7 @@ def test_missing_columns(csv):
 def test_missing_unknown_and_damaged_files(tmp_path):
     with fails("none.csv: expected a file; it does not exist"):
         load(tmp_path / "none.csv")
-    with fails("expected a file; got a folder"):
+    with fails("expected a file, or a folder with pictures .* got a folder without any"):
         load(tmp_path)
     for name in ("table.xlsx", "table"):
         (tmp_path / name).write_bytes(b"1,2")

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from mflows.cli import experiment, fit, simulate, sweep, tables, use
+from mflows.cli import experiment, fit, pictures, simulate, sweep, tables, use
 from mflows.cli.errors import OneLineErrors
 from mflows.cli.jax_setup import keep_compiled
 from mflows.version import __version__
@@ -43,6 +43,7 @@ for command in (
     experiment.experiment,
     tables.tables,
     simulate.simulate,
+    pictures.pictures,
 ):
     app.command()(command)
 app.command("data", hidden=True)(simulate.simulate)  # its earlier name

@@ -1,4 +1,4 @@
-"""``mflows fit``: train a flow on a table."""
+"""``mflows fit``: train a flow on a table, or on a folder of pictures."""
 
 import shlex
 import sys
@@ -23,7 +23,8 @@ def fit(
         Path | None,
         typer.Argument(
             metavar="DATA",
-            help="Table to fit: .npy .npz .csv .parquet or .h5. Not needed with --resume.",
+            help="Table to fit: .npy .npz .csv .parquet or .h5, or a folder of pictures. Not "
+            "needed with --resume.",
             show_default=False,
         ),
     ] = None,
@@ -60,7 +61,7 @@ def fit(
     ] = False,
     **asked: Any,
 ) -> None:
-    """Train a flow on a table and write a run folder.
+    """Train a flow on a table, or on a folder of pictures, and write a run folder.
 
     **Examples**
 
@@ -70,6 +71,8 @@ def fit(
 
         mflows fit table.csv --model af
 
+        mflows fit photographs/ --size 32 --dequantise --flips --latent-dim 16
+
         mflows fit directions.csv --model fom --set manifold=sphere
 
         mflows fit sims.npz --model posterior-flow --condition theta --set likelihood=runs/sims
@@ -78,7 +81,7 @@ def fit(
     """
     if data is None and (out is None or not resume):
         raise typer.BadParameter("Missing the table to fit; or give --resume and --out.")
-    out = out or Path("runs") / Path(str(data)).stem
+    out = out or Path("runs") / Path(str(data)).absolute().stem
     if not distributed and (coordinator, processes, process) != (None, None, None):
         raise ValueError("Expected --distributed with --coordinator, --processes and --process.")
     system(asked["model"])
@@ -110,6 +113,7 @@ def fit(
                 progress=sys.stderr.isatty(),
                 devices=jax.devices() if distributed else None,
                 each_epoch=None if sys.stderr.isatty() else _now_and_then(),
+                say=typer.echo,
             )
     except KeyboardInterrupt as error:
         typer.echo(f"Stopped. Go on to the same numbers with: {again}", err=True)
@@ -174,7 +178,7 @@ def _say(run) -> None:
         f"{rows}, {len(run.history)} epochs, {seconds:.1f} s of training.",
         highlight=False,
     )
-    for note in found.notes:
+    for note in (note for note in found.notes if note not in kept.notes):  # said before
         console.print(note, highlight=False, style="dim")
     doubts = warnings_of(found)
     if not doubts:
@@ -182,11 +186,13 @@ def _say(run) -> None:
     for doubt in doubts:
         console.print(f"Verdict: {doubt.title}. {doubt.detail}", highlight=False)
     folder = shlex.quote(str(run.folder))
+    new = "PICTURES/" if Path(run.config.data).is_dir() else "NEW.csv" if run.names else "NEW.npy"
+    samples = "samples.csv" if run.names else "samples.npy"
     typer.echo(
         f"\nThe run is in {run.folder}. Next:\n"
         f"  mflows report {folder}\n"
-        f"  mflows score {folder} NEW.csv --out scores.csv\n"
-        f"  mflows sample {folder} {_points(run, kept)} --out samples.csv"
+        f"  mflows score {folder} {new} --out scores.csv\n"
+        f"  mflows sample {folder} {_points(run, kept)} --out {samples}"
     )
 
 

@@ -19,7 +19,9 @@ RunFolder = Annotated[
 Table = Annotated[
     Path,
     typer.Argument(
-        metavar="DATA", help="Table: .npy .npz .csv .parquet or .h5.", show_default=False
+        metavar="DATA",
+        help="Table: .npy .npz .csv .parquet or .h5, or a folder of pictures.",
+        show_default=False,
     ),
 ]
 Output = Annotated[
@@ -117,6 +119,23 @@ def _asked(
             "[default: .npy, .h5 and .parquet files from 1 GiB on are streamed]",
         ),
     ] = None,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            help="Height and width of the pictures of a folder, which are cropped in the middle "
+            "and resized. [default: their own if all have one of at most 64, else 32]",
+            show_default=False,
+        ),
+    ] = None,
+    dequantise: Annotated[
+        bool,
+        typer.Option(
+            "--dequantise", help="Spread the 8-bit levels of pictures uniformly: x = (k + U) / 256."
+        ),
+    ] = False,
+    flips: Annotated[
+        bool, typer.Option("--flips", help="Train on the mirror images of pictures, too.")
+    ] = False,
 ) -> None:
     """What a run is asked to do, by the names of the fields of its config."""
 

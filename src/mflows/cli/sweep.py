@@ -21,7 +21,8 @@ def sweep(
         Path | None,
         typer.Argument(
             metavar="DATA",
-            help="Table to fit: .npy .npz .csv .parquet or .h5. Not needed to go on with a sweep.",
+            help="Table to fit: .npy .npz .csv .parquet or .h5, or a folder of pictures. Not "
+            "needed to go on with a sweep.",
             show_default=False,
         ),
     ] = None,
@@ -82,7 +83,7 @@ def sweep(
     """  # noqa: E501
     if data is None and out is None:
         raise typer.BadParameter("Missing the table to fit; or give --out to go on with a sweep.")
-    out = out or Path("sweeps") / Path(str(data)).stem
+    out = out or Path("sweeps") / Path(str(data)).absolute().stem
     if data is not None:
         use(asked["precision"])
         from mflows import sweeps

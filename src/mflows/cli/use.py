@@ -237,6 +237,8 @@ def _in_pieces(run, path: Path) -> Iterator:
     from rich.progress import Progress
 
     data, before = run.load(path, stream=True), 0
+    for note in data.notes:
+        typer.echo(note)
     console = Console(stderr=True)
     with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("Rows", total=len(data))

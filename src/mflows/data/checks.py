@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from mflows.data.data import Data
 
 SHOWN = 8  # names listed in a message before "and 12 more"
+MOST_PIXELS = 1024
+"""Height and width of pictures, at most."""
 
 
 class DataError(ValueError):
@@ -116,6 +118,14 @@ def check_varied(source: str, rows: int, constant: np.ndarray, names: Sequence[s
             f"{source}: expected columns that vary; got constant {plural(which)} "
             "(one value only). Drop them with drop_constant=True "
             "(command line: --drop-constant)."
+        )
+
+
+def check_size(size: int | None) -> None:
+    """Raise ``ValueError`` for a height and width that pictures are not resized to."""
+    if size is not None and not 1 <= size <= MOST_PIXELS:
+        raise ValueError(
+            f"Expected a size of pictures from 1 to {MOST_PIXELS:,} pixels; got {size}."
         )
 
 

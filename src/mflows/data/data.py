@@ -88,6 +88,7 @@ class Data:
         weight: How much each point counts, float array of shape (N,), none below 0; or None, and
             all count alike. Only for data in memory.
         checked: The values are known to be finite and need not be looked at again.
+        notes: What was done to the points on the way from their file, a sentence each.
     """
 
     x: np.ndarray
@@ -97,6 +98,7 @@ class Data:
     joint_score: np.ndarray | None = None
     checked: InitVar[bool] = False
     weight: np.ndarray | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self, checked: bool):
         x, condition, score, weight = (None if a is None else _floats(a) for a in self._arrays)
@@ -286,7 +288,8 @@ class Data:
         x, condition, score, weight = (None if a is None else function(a) for a in self._arrays)
         columns = self.names, self.condition_names
         assert x is not None
-        return type(self)(x, condition, *columns, score, checked=True, weight=weight)
+        known = {"weight": weight, "notes": self.notes}
+        return type(self)(x, condition, *columns, score, checked=True, **known)
 
 
 def by_weight(rng: np.random.Generator, weight: np.ndarray) -> np.ndarray:

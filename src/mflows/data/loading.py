@@ -23,7 +23,7 @@ from mflows.data.mapped import copied, stretches
 from mflows.data.read import Table, read_table
 
 STREAM_FORMATS = (".npy", ".h5", ".hdf5", ".parquet")
-"""Files of which a part can be read without the rest."""
+"""Files of which a part can be read without the rest; so can folders of pictures."""
 
 
 def load(
@@ -33,6 +33,7 @@ def load(
     columns: Sequence[str] | None = None,
     drop_constant: bool = False,
     weight: str | None = None,
+    size: int | None = None,
 ) -> Data:
     """Load data to fit a model to, into memory.
 
@@ -45,22 +46,34 @@ def load(
     left out. float32 stays float32, all other numbers become float64.
 
     An array x of more axes, such as images (N, H, W, C), has points of that shape instead of
-    columns. Some of their numbers may be constant, as in a border.
+    columns. Some of their numbers may be constant, as in a border. Such an array of uint8 holds
+    pictures of 8-bit levels: level k is read as (k + 1/2) / 256, float32 (``from_levels``).
+
+    A folder with pictures (.png, .jpg, .jpeg, .webp, .bmp; in folders within it, too) gives points
+    (H, W, C) in the same unit, in the order of their paths, as text: cropped in the middle and
+    resized, C = 1 if all are grey and else 3. A warning lists files that cannot be read; ``notes``
+    of the data say what was done.
 
     Args:
-        path: A .npy, .npz, .csv, .parquet, .h5 or .hdf5 file. Pickled objects are never loaded.
+        path: A .npy, .npz, .csv, .parquet, .h5 or .hdf5 file, or a folder of pictures. Pickled
+            objects are never loaded.
         condition: Names of the columns that are the condition (theta) rather than part of x.
         columns: Names of the columns of x, in order; by default all but the condition.
         drop_constant: Leave out columns of x that hold one value only.
         weight: Name of the column or array of weights: how much each row counts. Rows of weight 0
             are left out. A warning tells of an array ``weight`` that is not asked for.
+        size: Height and width of the pictures of a folder; by default those that all have one size
+            of at most 64 pixels keep it, and others become 32 x 32.
 
     Raises:
         DataError: The file is missing, unreadable or of an unknown format; named columns are
             missing; there are text columns, values that are not finite, fewer than two rows, only
-            equal rows, or constant columns.
+            equal rows, or constant columns; a folder has no picture that can be read, or one of
+            more pixels than Pillow takes for harmless.
+        ValueError: The size is not from 1 to 1,024.
     """
-    return _load(path, condition, columns, drop_constant, weight, streamed=False)
+    table = read_table(path, size=size)
+    return _load(table, condition, columns, drop_constant, weight, streamed=False)
 
 
 def stream(
@@ -70,31 +83,35 @@ def stream(
     columns: Sequence[str] | None = None,
     drop_constant: bool = False,
     weight: str | None = None,
+    size: int | None = None,
 ) -> Data:
     """Open data that may be larger than memory, to fit a model to them.
 
     As `load`, for .npy, .h5 and .parquet files, of which only some megabytes are in memory at a
     time. The whole file is read once, to check it; of a .parquet file a flat copy is made in a
-    temporary folder (``TMPDIR``), for every read of it decodes whole groups of rows.
+    temporary folder (``TMPDIR``), for every read of it decodes whole groups of rows. Pictures of a
+    folder are decoded there once, a byte for each number.
 
     Args:
-        path: A .npy, .parquet, .h5 or .hdf5 file.
+        path: A .npy, .parquet, .h5 or .hdf5 file, or a folder of pictures.
         condition: As for `load`.
         columns: As for `load`.
         drop_constant: As for `load`.
         weight: Not for points that stay in their file.
+        size: As for `load`.
 
     Raises:
         DataError: As for `load`, or the format cannot be read in pieces.
     """
     path = Path(path)
-    if path.suffix.lower() not in STREAM_FORMATS:
+    if not _in_pieces(path):
         raise DataError(
             f"{path.name}: expected a file that can be read in pieces, "
             f"{', '.join(STREAM_FORMATS)}; got {path.suffix or 'no ending'!r}. Convert it, or load "
             "it into memory."
         )
-    return _load(path, condition, columns, drop_constant, weight, streamed=True)
+    table = read_table(path, size=size)
+    return _load(table, condition, columns, drop_constant, weight, streamed=True)
 
 
 def load_like(
@@ -110,7 +127,8 @@ def load_like(
     Columns are chosen by name when the file has names; others are left alone. A file without
     names must hold exactly the model's columns, in their order (or the table the model was fitted
     to: columns that were dropped as constant may still be there). One row is enough, and columns
-    may be constant.
+    may be constant. Pictures of a folder are brought to the model's size; grey ones get three equal
+    channels where the model's have three.
 
     Args:
         path: As for `load`.
@@ -123,9 +141,9 @@ def load_like(
         DataError: As for `load`, or the file lacks columns of the model, has other columns, or
             points of another shape.
     """
-    table = read_table(path)
     names, condition_names = tuple(names), tuple(condition_names)
     shape = (len(names),) if shape is None else shape
+    table = read_table(path, like=shape)
     if len(table.shape) != len(shape) or (not names and table.shape != shape):
         raise DataError(
             f"{table.source}: expected points of shape {shape} for this model; got {table.shape}."
@@ -133,14 +151,18 @@ def load_like(
     columns, chosen = _matching(table, names, condition_names)
     if not table.rows:
         raise DataError(f"{table.source}: expected a table with rows; got none.")
-    streamed = stream and table.path.suffix.lower() in STREAM_FORMATS
+    streamed = stream and _in_pieces(table.path)
     x, _ = _take(table, columns, streamed)
     theta = _take(table, chosen, streamed)[0] if chosen else None
-    return Data(x, theta, names, condition_names, checked=True)
+    return Data(x, theta, names, condition_names, checked=True, notes=table.notes)
+
+
+def _in_pieces(path: Path) -> bool:
+    return path.suffix.lower() in STREAM_FORMATS or path.is_dir()
 
 
 def _load(
-    path: str | Path,
+    table: Table,
     condition: Sequence[str],
     columns: Sequence[str] | None,
     drop_constant: bool,
@@ -148,7 +170,6 @@ def _load(
     *,
     streamed: bool,
 ) -> Data:
-    table = read_table(path)
     names, chosen, score_names, counts = _choose_columns(table, condition, columns, weight)
     x, constant = _take(table, names, streamed)
     if names and drop_constant and constant.any() and not constant.all():
@@ -162,9 +183,10 @@ def _load(
     if score_names:
         score, _ = _take(table, score_names, streamed)
     if not counts:
-        return Data(x, theta, names, chosen, score, checked=True)
+        return Data(x, theta, names, chosen, score, checked=True, notes=table.notes)
     weights = np.ravel(_take(table, counts, streamed=False)[0])
-    data = Data(x, theta, names, chosen, score, checked=True, weight=weights)
+    known = {"weight": weights, "notes": table.notes}
+    data = Data(x, theta, names, chosen, score, checked=True, **known)
     check_weight(weights, table.source)
     return data if weights.all() else data[weights > 0]
 

@@ -2,8 +2,8 @@
 
 In .npy, .npz and .h5 files the points are the array ``x``, or the only one with two axes or more;
 ``names`` may name its columns. Every other array of shape (N,) or (N, C) is a group of further
-columns. In .csv and .parquet files every column has its name. Numbers stay in the file until their
-rows are asked for, where the format allows.
+columns. In .csv and .parquet files every column has its name. A folder is one of pictures. Numbers
+stay in the file until their rows are asked for, where the format allows.
 """
 
 import zipfile
@@ -18,6 +18,7 @@ import numpy as np
 from mflows.data import frames
 from mflows.data.checks import DataError
 from mflows.data.data import as_float, column_names
+from mflows.data.levels import from_levels
 from mflows.data.mapped import Mapped
 
 SWOLLEN, PACKED = 1 << 30, 100
@@ -40,6 +41,7 @@ class Table:
         shape: Shape of a point.
         groups: Further arrays: name of the array -> names of its columns.
         row_groups: Whether whole groups of rows are decoded, however few are read.
+        notes: What is done to the points when they are read.
     """
 
     path: Path
@@ -50,6 +52,7 @@ class Table:
     shape: tuple[int, ...]
     groups: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     row_groups: bool = False
+    notes: tuple[str, ...] = ()
 
     @property
     def source(self) -> str:
@@ -76,12 +79,28 @@ class Table:
         return Mapped(self.source, (self.rows, *((len(names),) if names else self.shape)), rows)
 
 
-def read_table(path: str | Path) -> Table:
-    """Open ``path`` and read its columns' names; raises `DataError` for what cannot be read."""
+def read_table(
+    path: str | Path, *, size: int | None = None, like: tuple[int, ...] | None = None
+) -> Table:
+    """Open ``path`` and read its columns' names, or decode the pictures of a folder.
+
+    Args:
+        path: A file, or a folder.
+        size: Height and width of the pictures of a folder.
+        like: Shape of a model's points, which pictures are made to have.
+
+    Raises:
+        DataError: For what cannot be read, or a size of what is no folder.
+    """
     path = Path(path)
-    reader = READERS.get(path.suffix.lower())
     if path.is_dir():
-        raise DataError(f"{path}: expected a file; got a folder. Name a file in it.")
+        return _read_folder(path, size, like)
+    if size is not None:
+        raise DataError(
+            f"{path.name}: expected a folder of pictures to resize to {size} x {size}; got another "
+            "path. Leave out the size (--size on the command line)."
+        )
+    reader = READERS.get(path.suffix.lower())
     if reader is None:
         raise DataError(
             f"{path.name}: expected a file that ends in {', '.join(READERS)}; "
@@ -119,6 +138,17 @@ class _Npy:
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         return np.array(np.load(self._path, mmap_mode="r", allow_pickle=False)[rows])
+
+
+def _read_folder(path: Path, size: int | None, like: tuple[int, ...] | None) -> Table:
+    from mflows.data.folder import read_folder
+
+    levels, note = read_folder(path, size, like)
+
+    def read(_: Sequence[str], start: int, stop: int) -> np.ndarray:
+        return from_levels(levels[start:stop])
+
+    return Table(path, len(levels), (), False, read, levels.shape[1:], notes=(note,))
 
 
 def _read_npy(path: Path) -> Table:
@@ -186,9 +216,12 @@ def _from_arrays(path: Path, arrays: Mapping[str, Any]) -> Table:
     for name, group in groups.items():
         home |= {member: (further[name], i) for i, member in enumerate(group) if member not in home}
 
+    of_levels = x.ndim > 2 and x.dtype == np.uint8
+    to_points = from_levels if of_levels else as_float
+
     def read(wanted: Sequence[str], start: int, stop: int) -> np.ndarray:
         if tuple(wanted) == names:
-            return as_float(x[start:stop])
+            return to_points(x[start:stop])
         parts: dict[int, np.ndarray] = {}
         columns = []
         for array, i in (home[name] for name in wanted):
@@ -198,7 +231,12 @@ def _from_arrays(path: Path, arrays: Mapping[str, Any]) -> Table:
             columns.append(parts[id(array)][:, i])
         return np.stack(columns, axis=1)
 
-    return Table(path, rows, names, names != unnamed, read, shape, groups)
+    note = (
+        f"{path.name}: {rows:,} pictures of {' x '.join(map(str, shape))} in 8-bit levels; level k "
+        "as (k + 1/2) / 256."
+    )
+    notes = (note,) if of_levels else ()
+    return Table(path, rows, names, names != unnamed, read, shape, groups, notes=notes)
 
 
 def _read_csv(path: Path) -> Table:

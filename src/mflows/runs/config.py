@@ -19,6 +19,7 @@ from jaxtyping import PRNGKeyArray
 
 from mflows import systems
 from mflows.data import STREAM_FORMATS, Data, check_latent_dim
+from mflows.data.checks import check_size
 from mflows.flow import Flow
 from mflows.training import recipes
 from mflows.training.phases import Group, phases_of
@@ -52,7 +53,7 @@ class Config:
     """What a run is asked to do: the content of ``config.json``.
 
     Args:
-        data: Path of the table to fit.
+        data: Path of the table or of the folder of pictures to fit.
         latent_dim: Dimension n of the manifold; none for an ambient flow or a
             prescribed manifold.
         model: Name of a system of ``mflows.systems``, such as ``"m-flow"``.
@@ -73,6 +74,9 @@ class Config:
         simulator: Name of the simulator that made the data, if its truth is known.
         stream: Leave the data in their file and read them block by block; ``None`` does so for
             files from ``LARGE`` bytes on whose format allows it.
+        size: Height and width of the pictures of a folder, as for ``mflows.data.load``.
+        dequantise: Spread the 8-bit levels of pictures uniformly over their intervals.
+        flips: Train on the mirror images of pictures, too.
 
     Raises:
         ValueError: If model, recipe or numbers make no sense.
@@ -95,6 +99,9 @@ class Config:
     precision: str | None = None
     simulator: str | None = None
     stream: bool | None = None
+    size: int | None = None
+    dequantise: bool = False
+    flips: bool = False
 
     def __post_init__(self):
         for each in fields(self):
@@ -111,6 +118,7 @@ class Config:
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"Expected {name} >= {least}; got {value}.")
+        check_size(self.size)
         if self.precision not in (None, *PRECISIONS):
             raise ValueError(
                 f"Expected precision out of {', '.join(PRECISIONS)}; got {self.precision!r}."
@@ -265,7 +273,8 @@ class Config:
                     "the manifold (--latent-dim on the command line); got none."
                 )
             arguments["latent_dim"] = check_latent_dim(data, self.latent_dim)
-            spanned = max(len(data) - 1, self.latent_dim + 1)  # directions in which points differ
+            points = len(data) * (1 + self.flips)
+            spanned = max(points - 1, self.latent_dim + 1)  # directions in which points differ
             if "rank" in system.settings and spanned < math.prod(data.shape):
                 arguments.setdefault("rank", spanned)
         for name, parameter in system.settings.items():

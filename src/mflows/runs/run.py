@@ -26,7 +26,7 @@ from mflows.data.checks import listed
 from mflows.flow import FARTHEST, Flow, Score
 from mflows.runs.config import Config
 from mflows.runs.provenance import UNKNOWN
-from mflows.runs.source import Source, digest, open_data, turned
+from mflows.runs.source import Source, digest, open_data, parts_of, turned
 from mflows.saving import LoadError, checksum
 from mflows.saving import load as load_flow
 from mflows.version import __version__
@@ -74,7 +74,7 @@ class Run:
         Right after training these are the ones in use; those of an opened run are read.
 
         Args:
-            path: Where the data file is now, if it was moved.
+            path: Where the data are now, if they were moved.
 
         Raises:
             DataError: If the file is not there any more, or is not the same.
@@ -82,7 +82,7 @@ class Run:
         if self.parts is not None and path is None:
             return self.parts
         path = Path(path or self.config.data)
-        if not path.is_file():
+        if not path.exists():
             raise DataError(
                 f"Expected the data of {self.folder} in {path}; it is not there. Say where it is "
                 "now (--data on the command line)."
@@ -93,13 +93,13 @@ class Run:
                 "changed. Restore it, or say where the original is (--data on the command line)."
             )
         data = turned(open_data(replace(self.config, data=str(path))), self.config.system)
-        return data.split(self.config.validation_fraction, seed=self.config.seed)
+        return parts_of(self.config, data)
 
     def load(self, path: str | Path, *, stream: bool = False) -> Data:
         """Load other data, with the columns that the flow was trained on.
 
         Args:
-            path: A file of any format.
+            path: A file of any format, or a folder of pictures.
             stream: Leave the rows in the file where its format allows, to go through them in
                 ``pieces``; they may then be larger than memory.
 

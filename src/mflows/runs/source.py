@@ -7,7 +7,16 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from mflows.data import Data, DataError, Mapped, load, stream
+from mflows.data import (
+    Data,
+    DataError,
+    Mapped,
+    Split,
+    dequantised,
+    load,
+    stream,
+    with_mirror_images,
+)
 from mflows.data.data import column_names
 from mflows.runs.config import Config, check_keys
 from mflows.systems import System, check_type
@@ -18,7 +27,7 @@ class Source:
     """The data of a run, x and condition as they are in the file.
 
     Attributes:
-        sha256: Digest of the file's content.
+        sha256: Digest of the file's content, or of the names and contents of pictures.
         rows: Number of rows.
         names: Names of the columns of x; none if points have more than one axis.
         condition_names: Names of the columns of the condition.
@@ -77,7 +86,8 @@ def turned(data: Data, system: System) -> Data:
 
     flat: Any = Mapped("x", (len(x), size), rows) if isinstance(x, Mapped) else rows(0, len(x))
     names = data.condition_names, data.names or column_names("x", size)
-    return Data(data.condition, flat, *names, checked=True, weight=data.weight)
+    known = {"weight": data.weight, "notes": data.notes}
+    return Data(data.condition, flat, *names, checked=True, **known)
 
 
 def open_data(config: Config) -> Data:
@@ -92,7 +102,23 @@ def open_data(config: Config) -> Data:
         condition=config.condition,
         drop_constant=config.drop_constant,
         weight=config.weight,
+        size=config.size,
     )
+
+
+def parts_of(config: Config, data: Data) -> Split:
+    """The rows to train on and those held out, with what is to be done to pictures.
+
+    Raises:
+        DataError: If that is not possible with these data.
+    """
+    kept, held_out = data.split(config.validation_fraction, seed=config.seed)
+    if config.flips:
+        kept = with_mirror_images(kept, held_out)
+    if config.dequantise:
+        kept = dequantised(kept, (config.seed, 0))
+        held_out = dequantised(held_out, (config.seed, 1))
+    return Split(kept, held_out)
 
 
 def check_same(
@@ -125,6 +151,10 @@ def check_same(
 
 
 def digest(path: str | Path) -> str:
-    """SHA-256 of a file's content."""
+    """SHA-256 of a file's content, or of the names and contents of the pictures of a folder."""
+    if Path(path).is_dir():
+        from mflows.data.folder import digest_of_folder
+
+        return digest_of_folder(Path(path))
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

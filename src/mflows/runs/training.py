@@ -24,7 +24,7 @@ from mflows.runs.run import (
     read_provenance,
     write_described,
 )
-from mflows.runs.source import Source, check_same
+from mflows.runs.source import Source, check_same, parts_of
 from mflows.saving import BEFORE, save
 from mflows.training import TrainingDiverged, fit
 from mflows.training.devices import leads
@@ -54,6 +54,7 @@ def train(
     progress: bool = False,
     devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
     each_epoch: Callable[[dict], None] | None = None,
+    say: Callable[[str], None] | None = None,
 ) -> Run:
     """Train the flow that ``config`` describes and keep everything about it in ``folder``.
 
@@ -69,6 +70,7 @@ def train(
         devices: As for ``mflows.fit``. Where they belong to several processes, all of them see the
             same files, and the first one writes.
         each_epoch: As for ``mflows.fit``.
+        say: Told, before training, what was done to the data.
 
     Raises:
         DataError: If the data cannot be loaded or used.
@@ -81,7 +83,7 @@ def train(
     if writes:
         _check_folder(folder, overwrite=overwrite, resume=resume)
     with _locked(folder) if writes else nullcontext():
-        return _train(folder, config, overwrite, resume, progress, devices, each_epoch)
+        return _train(folder, config, overwrite, resume, progress, devices, each_epoch, say)
 
 
 def _train(
@@ -92,12 +94,16 @@ def _train(
     progress: bool,
     devices: Sequence[jax.Device] | None,  # pyright: ignore[reportInvalidTypeForm]
     each_epoch: Callable[[dict], None] | None,
+    say: Callable[[str], None] | None,
 ) -> Run:
     """`train`, while no other process writes to the folder."""
     writes = leads(devices)
     data, source = read_data(config)
     config = config.in_full()
-    parts = data.split(config.validation_fraction, seed=config.seed)
+    parts = parts_of(config, data)
+    if say is not None and writes:
+        for note in parts.kept.notes:
+            say(note)
     config = config.resolved(len(parts.kept), data)
     flow, phases, key = config.setup(data)
     provenance = describe(config.seed)
@@ -133,7 +139,7 @@ def _train(
         if writes:
             _write(folder / "provenance.json", provenance | clock.ended("interrupted"))
         raise
-    provenance |= clock.ended("finished") | {"notes": fitted.notes}
+    provenance |= clock.ended("finished") | {"notes": [*parts.kept.notes, *fitted.notes]}
     if writes:
         _end(folder, fitted.flow, provenance)
     return Run(folder, config, source, fitted.flow, fitted.history, provenance, parts)

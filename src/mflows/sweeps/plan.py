@@ -15,7 +15,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 
 from mflows.runs import Config
 from mflows.runs.run import read_data
-from mflows.runs.source import Source
+from mflows.runs.source import Source, parts_of
 from mflows.sweeps.objectives import Comparable, check_objective, comparable, objective_of
 
 Value = bool | int | float | str
@@ -167,7 +167,7 @@ class Plan:
             ValueError: If a value does not fit the data.
         """
         data, source = read_data(self.config)
-        points = len(data.split(self.config.validation_fraction, seed=self.config.seed).kept)
+        points = len(parts_of(self.config, data).kept)
         corners = [(name, config.resolved(points)) for name, config in self.corners()]
         built = [c for name, c in corners if name.startswith("set.") or name == "latent_dim"]
         for config in (*built, corners[0][1]):

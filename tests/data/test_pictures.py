@@ -1,0 +1,90 @@
+"""Collections of pictures: shipped, given by path, fetched once. No test reaches the network."""
+
+import gzip
+import hashlib
+import struct
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import mflows as mf
+from mflows.data import DataError, fetching
+from mflows.data.fetching import debian, wheel
+from mflows.data.pictures import COLLECTIONS, FASHION, Labelled
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "mflows" / "pictures"
+
+
+def test_digits_are_shipped():
+    x, label = mf.data.pictures("digits")
+    assert (x.shape, x.dtype, label.shape) == ((1797, 8, 8, 1), np.uint8, (1797,))
+    assert list(np.unique(x))[:3] == [0, 16, 32]
+    assert x.max() == 255
+
+
+def test_names():
+    with pytest.raises(DataError, match="out of digits, mnist-5k, fashion-mnist; got 'cifar'"):
+        mf.data.pictures("cifar")
+    with pytest.raises(DataError, match="files of fashion-mnist only; got some for 'digits'"):
+        mf.data.pictures("digits", ".")
+
+
+def test_a_collection_is_fetched_once(cache, monkeypatch):
+    fetched = []
+
+    def fetch():
+        fetched.append(1)
+        return Labelled(np.ones((2, 3, 3, 1), np.uint8), np.arange(2))
+
+    monkeypatch.setitem(COLLECTIONS, "mnist-5k", fetch)
+    for name in ("mnist-5k", "mnist_5k"):
+        assert mf.data.pictures(name).x.shape == (2, 3, 3, 1)
+    assert len(fetched) == 1
+    (kept,) = cache.iterdir()
+    kept.write_bytes(kept.read_bytes()[:100])  # damaged: fetched again
+    np.testing.assert_array_equal(mf.data.pictures("mnist-5k").label, [0, 1])
+    assert len(fetched) == 2
+    assert list(cache.iterdir()) == [kept]
+
+
+def test_files_of_fashion_mnist_by_path(tmp_path, monkeypatch):
+    for name in FASHION:
+        axes = (2, 3, 4) if "images" in name else (2,)
+        content = bytes([0, 0, 8, len(axes)]) + struct.pack(f">{len(axes)}I", *axes)
+        values = np.arange(np.prod(axes), dtype=np.uint8) + 9 * name.startswith("t10k")
+        (tmp_path / name).write_bytes(gzip.compress(content + values.tobytes()))
+    with pytest.raises(
+        DataError, match=r"train-images-idx3-ubyte.gz: expected a file with SHA-256"
+    ):
+        mf.data.pictures("fashion-mnist", tmp_path)
+    for name in FASHION:
+        digest = hashlib.sha256((tmp_path / name).read_bytes()).hexdigest()
+        monkeypatch.setitem(FASHION, name, digest)
+    x, label = mf.data.pictures("fashion-mnist", tmp_path)
+    assert (x.shape, list(label)) == ((4, 3, 4, 1), [0, 1, 9, 10])
+    assert (x[0, 0, 1, 0], x[2, 0, 0, 0]) == (1, 9)
+    with pytest.raises(DataError, match="t10k-labels-idx1-ubyte.gz; t.* is not there"):
+        mf.data.pictures("fashion-mnist", tmp_path / "nowhere")
+
+
+def test_what_cannot_be_fetched(monkeypatch):
+    def run(command, cwd, **_):
+        if command[0] == "apt-get":
+            raise FileNotFoundError
+        if "gone==1" in command:
+            raise subprocess.CalledProcessError(1, command, stderr="x\nERROR: no network\n")
+        (Path(cwd) / "other-1-py3-none-any.whl").write_bytes(b"")
+
+    monkeypatch.setattr(fetching.subprocess, "run", run)
+    with pytest.raises(DataError, match="pip could not fetch gone==1: it said 'ERROR: no network'"):
+        wheel("gone", "1", "").__enter__()
+    with pytest.raises(DataError, match="other 1: expected a file with SHA-256 abc"):
+        wheel("other", "1", "abc").__enter__()
+    with pytest.raises(DataError, match="Expected the program apt-get; there is none"):
+        debian("any").__enter__()
