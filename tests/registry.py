@@ -51,8 +51,9 @@ from mflows.charts import (
     circular_spline_stack,
     conformal_stack,
     is_conformal,
+    multiscale_stack,
     place,
-    placement_of,
+    placements_of,
     shaped,
     sphere_spline_stack,
     spline_coupling,
@@ -122,7 +123,7 @@ def turn_of(placement: Placement) -> np.ndarray:
 def furnished(flow: mf.Flow, scale: float = 0.2, seed: int = 0) -> mf.Flow:
     """A flow as it could be after training: disturbed weights, placed on data."""
     flow = disturbed(flow, scale, seed)
-    plane_dim = placement_of(flow.chart).plane_dim
+    plane_dim = placements_of(flow.chart)[0].plane_dim
     chart = place(flow.chart, placement(flow.shape, seed, plane_dim=plane_dim))
     return eqx.tree_at(lambda f: f.chart, flow, chart)
 
@@ -205,6 +206,7 @@ def conformal(dim: int) -> AbstractBijection:
     return disturbed(conformal_stack(key(12), dim, **settings), 0.1)
 
 
+CONVOLUTIONAL = {"network": "convolutional", "chart_layers": 1, "channels": 4}
 IMAGE = (2, 3, 1)
 """Shape of points that are no vectors."""
 
@@ -235,6 +237,9 @@ LAYERS: dict[str, Callable[[], AbstractBijection]] = {
     "inversion": lambda: Inversion(jnp.asarray([4.0, 0, 3])),
     "scan": lambda: scanned(),
     "scan, conditional": lambda: scanned(cond_dim=2),
+    "multi-scale couplings of images": lambda: disturbed(
+        multiscale_stack(key(13), (6, 8, 1), cond_dim=2, layers=2, width=4), 0.1
+    ),
     "placement of images": lambda: placement(IMAGE, plane_dim=2),
     "reshaped couplings": image_layers,
     "chain": lambda: Chain([coupling(Affine()), turned(3), coupling(Affine())]),
@@ -351,9 +356,10 @@ def serves(volume: Volume, chart: Chart) -> bool:
 # Flows -----------------------------------------------------------------------------------------
 
 
-def m_flow(n: int, dim: int, **settings) -> mf.Flow:
+def m_flow(n: int, shape: int | tuple[int, ...], **settings) -> mf.Flow:
     settings = {"chart_layers": 4, "latent_layers": 2, **SMALL, **settings}
-    flow = furnished(mf.models.m_flow(key(7), (dim,), n, **settings))
+    shape = (shape,) if isinstance(shape, int) else shape
+    flow = furnished(mf.models.m_flow(key(7), shape, n, **settings))
     latent = place(flow.latent, placement(n, seed=1, plane_dim=0))
     return eqx.tree_at(lambda f: f.latent, flow, latent)
 
@@ -421,11 +427,15 @@ FLOWS: dict[str, Callable[[], mf.Flow]] = {
     "ambient flow of a plane": lambda: ambient_flow(2),
     "curve": lambda: m_flow(1, 2),
     "curve that bends in three of five directions": lambda: m_flow(1, 5, rank=3),
+    "curve of images, by convolutions": lambda: m_flow(1, (6, 6, 1), rank=3, **CONVOLUTIONAL),
     "conditional surface": lambda: m_flow(2, 3, cond_shape=(2,), conditional_chart=True),
     "conditional affine surface": affine_flow,
     "curve with an encoder": lambda: me_flow(1, 2),
     "autoencoder": lambda: pae(1),
     "autoencoder of images": lambda: pae(2, IMAGE),
+    "autoencoder of images, by convolutions": lambda: pae(
+        1, (6, 6, 1), width=4, network="convolutional"
+    ),
     "relaxed injective flow": lambda: ripf(1, 2),
     "variational autoencoder": lambda: vae(1, 2),
     "generative adversarial network": lambda: gan(1, 2),

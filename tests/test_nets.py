@@ -1,4 +1,4 @@
-"""The conditioner network starts as Equinox would start it."""
+"""Networks start as Equinox would start them; those of images see neighbourhoods."""
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -7,7 +7,13 @@ import numpy as np
 import pytest
 from scipy.stats import kstest
 
-from mflows.nets import Linear, ResidualMLP
+from mflows.nets import (
+    ConvolutionalDecoder,
+    ConvolutionalEncoder,
+    ConvolutionalResidual,
+    Linear,
+    ResidualMLP,
+)
 
 
 def layers(net: ResidualMLP) -> list[Linear]:
@@ -44,3 +50,30 @@ def test_it_is_affine_after_its_hidden_layers(blocks):
     assert len(net.blocks) == blocks
     np.testing.assert_allclose(net(x), net.last.weight @ net.hidden(x) + net.last.bias)
     assert net(x).shape == (4,)
+
+
+# Images -----------------------------------------------------------------------------------------
+
+
+def test_encoder_and_decoder_of_images_halve_and_double():
+    shape, theta = (12, 8, 3), jnp.array([0.5])
+    encoder = ConvolutionalEncoder(jr.key(0), shape, 5, cond_size=1, width=4)
+    decoder = ConvolutionalDecoder(jr.key(1), 5, shape, cond_size=1, width=4)
+    assert [stage.place.shape for stage in encoder.stages] == [(12, 8, 4), (6, 4, 8)]
+    assert [stage.place.shape for stage in decoder.stages] == [(6, 4, 8), (12, 8, 4)]
+    x = jr.normal(jr.key(2), (12 * 8 * 3,))
+    assert encoder(x, theta).shape == (5,)
+    assert decoder(encoder(x, theta), theta).shape == x.shape
+    np.testing.assert_array_equal(encoder(x, theta), encoder(x, -theta))  # at first
+    with pytest.raises(ValueError, match=r"Expected a condition of shape \(1,\); got none"):
+        encoder(x)
+
+
+def test_a_convolution_is_the_sum_over_its_neighbourhood():
+    net = ConvolutionalResidual(jr.key(0), (5, 5, 2), 3, width=4, blocks=0)
+    x = jr.normal(jr.key(1), (5, 5, 2))
+    weight, bias = net.stage.first.weight, net.stage.first.bias
+    padded = jnp.pad(x, ((1, 1), (1, 1), (0, 0)))
+    hidden = sum(padded[i : i + 5, j : j + 5] @ weight[i, j] for i in range(3) for j in range(3))
+    np.testing.assert_allclose(net.stage(x, None), hidden + bias, atol=1e-12)
+    assert np.abs(weight).max() <= (2 * 9) ** -0.5

@@ -23,13 +23,13 @@ from rich.console import Console
 
 from mflows import systems
 from mflows.data import Data
+from mflows.experiments.budget import epochs_within
 from mflows.experiments.driver import Experiment, Job, Row, folder
 from mflows.experiments.particle_physics import (
     BATCH,
     pools,
     prepare,
 )
-from mflows.experiments.particle_physics.budget import epochs_within
 from mflows.experiments.particle_physics.measures import TEST, off_the_sheet
 from mflows.runs import commit
 from mflows.saving import save

@@ -19,7 +19,7 @@ from mflows.charts import Placement, multiscale_stack, shaped, spline_stack
 from mflows.conditions import Conditions
 from mflows.flow import QUANTILES, Flow
 from mflows.keys import checked
-from mflows.nets import ConvolutionalDecoder, ConvolutionalEncoder, SkipMLP
+from mflows.nets import ConvolutionalDecoder, ConvolutionalEncoder, SkipMLP, sides
 
 NETWORKS = ("dense", "convolutional")
 IMAGE_RANK = 64
@@ -200,14 +200,14 @@ def coupling_parts(
     chart_key, latent_key = keys
     dim, cond_dim = math.prod(shape), size(cond_shape)
     images = is_convolutional(network, shape)
-    if rank is None and images:
-        rank = min(max(IMAGE_RANK, 4 * latent_dim), dim)
-    bent = dim if rank is None else rank
     if rank is not None and not latent_dim < rank <= dim:
         raise ValueError(
             f"Expected a rank above the dimension {latent_dim} of the manifold, and at most "
             f"{dim}, the number of features; got {rank}."
         )
+    if rank is None and images:
+        rank = directions(network, shape, latent_dim)
+    bent = rank or dim
     own: Any = {"cond_dim": cond_dim if conditional else None, "affine": affine}
     stack = spline_stack(chart_key, bent, layers=layers[0], **own, **settings)
     if bent < dim:
@@ -219,6 +219,18 @@ def coupling_parts(
     local = multiscale_stack(jr.fold_in(chart_key, 1), shape, width=channels, **own)
     turn = Placement.identity(shape, turned)
     return Parts(Chain([stack, turn, local]), Placement.identity(shape, tails=tails), latent)
+
+
+def directions(network: str, shape: tuple[int, ...], latent_dim: int) -> int:
+    """In how many directions the layers of vectors of a chart bend, unless a rank says it."""
+    dim = math.prod(shape)
+    return dim if network == "dense" else min(max(IMAGE_RANK, 4 * latent_dim), dim)
+
+
+def network_for(shape: tuple[int, ...]) -> str:
+    """Networks that suit points: convolutional ones if they are images that are halved twice."""
+    images = len(shape) == 3 and len(sides(shape)) > 2
+    return "convolutional" if images else "dense"
 
 
 def is_convolutional(network: str, shape: tuple[int, ...]) -> bool:

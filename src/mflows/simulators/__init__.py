@@ -9,6 +9,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mflows.simulators.arm import Arm
     from mflows.simulators.lorenz import Lorenz
     from mflows.simulators.physics.wbf_higgs import WBFHiggs
     from mflows.simulators.polynomial_surface import PolynomialSurface
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SLCP",
+    "Arm",
     "ConditionalSphere",
     "GaussianCircle",
     "GaussianSphere",
@@ -55,6 +57,7 @@ __all__ = [
 ]
 
 _SIMULATORS = {
+    "arm": "arm.Arm",
     "circle": "sphere.GaussianCircle",
     "conditional-sphere": "sphere.ConditionalSphere",
     "lorenz": "lorenz.Lorenz",
@@ -80,26 +83,34 @@ def names() -> tuple[str, ...]:
 
 
 def named(name: str) -> Any:
-    """Return the simulator or generator called ``name``, with settings that are on.
+    """Return the simulator or generator called ``name``, with settings.
 
-    As in ``wbf-higgs+hadrons``: every setting is an argument of its class that is to be true.
+    As in ``wbf-higgs+hadrons`` or ``arm+joints=4+size=64``: arguments of its class that are to be
+    true, or whole numbers.
 
     Raises:
         ValueError: If there is none of this name, or no such setting.
     """
-    name, *switched_on = name.split("+")
+    name, *settings = name.split("+")
     if name not in _SIMULATORS:
         raise ValueError(f"Expected a simulator out of: {', '.join(names())}; got {name!r}.")
     home, _, kind = _SIMULATORS[name].rpartition(".")
     simulator = getattr(import_module(f"mflows.simulators.{home}"), kind)
-    switches = [
-        each.name for each in signature(simulator).parameters.values() if each.default is False
-    ]
-    for setting in switched_on:
-        if setting not in switches:
-            there = f"out of {', '.join(switches)}" if switches else "to be none"
-            raise ValueError(f"Expected settings of {name!r} {there}; got {setting!r}.")
-    return simulator(**dict.fromkeys(switched_on, True))
+    defaults = {each.name: each.default for each in signature(simulator).parameters.values()}
+    known = {
+        setting: f"{setting}=NUMBER" if type(default) is int else setting
+        for setting, default in defaults.items()
+        if type(default) is int or default is False
+    }
+    chosen = {}
+    for asked in settings:
+        setting, equals, number = asked.partition("=")
+        numeric = type(defaults.get(setting)) is int
+        if setting not in known or numeric != bool(equals) or (equals and not number.isdecimal()):
+            there = f"out of {', '.join(known.values())}" if known else "to be none"
+            raise ValueError(f"Expected settings of {name!r} {there}; got {asked!r}.")
+        chosen[setting] = int(number) if equals else True
+    return simulator(**chosen)
 
 
 def __getattr__(name: str):

@@ -51,11 +51,11 @@ import numpy as np
 from rich.console import Console
 
 from mflows import runs, systems
-from mflows.data import Data, load, save_array, write_atomically
+from mflows.data import save_array, write_atomically
+from mflows.experiments.budget import epochs_of_run
 from mflows.experiments.driver import Experiment, Job, Row, account, folder
 from mflows.experiments.jobs import generated
 from mflows.experiments.particle_physics.alices import train_alices
-from mflows.experiments.particle_physics.budget import epochs_within
 from mflows.experiments.particle_physics.figures import (
     draw_constraints,
     draw_learning,
@@ -79,7 +79,6 @@ from mflows.simulators import WBFHiggs
 from mflows.simulators.physics.features import NAMES
 from mflows.simulators.physics.pool import Pool
 from mflows.simulators.physics.wbf_higgs import SHIPPED
-from mflows.training import fit
 
 EVENTS, SEED = 500_000, 0
 TRAIN = 0.8
@@ -145,16 +144,15 @@ def measure(job: Job) -> Row:
         more = {"theta": pairs.theta, "joint_score": pairs.joint_score, "weight": pairs.weight}
         save_array(path, pairs.x, NAMES, more=more)
 
-    run = job.train(
-        folder(job.out, model, seed),
-        path := job.file(f"train-{seed}.npz", simulate),
-        model,
-        latent_dim=LATENT_DIM,
-        epochs=_epochs(job, model, path),
-        settings=settings_of(model),
-        recipe_settings=recipe_settings_of(model),
+    where, path = folder(job.out, model, seed), job.file(f"train-{seed}.npz", simulate)
+    asked: dict[str, Any] = {
+        "latent_dim": LATENT_DIM,
+        "settings": settings_of(model),
+        "recipe_settings": recipe_settings_of(model),
         **TRAINING,
-    )
+    }
+    epochs = epochs_of_run(job, where, path, model, **asked)
+    run = job.train(where, path, model, epochs=epochs, **asked)
     return {
         **device,
         **account(run),
@@ -175,31 +173,6 @@ def settings_of(model: str) -> dict[str, Any]:
 def recipe_settings_of(model: str) -> dict[str, Any]:
     """The weight of the joint score for recipes that learn from it."""
     return {"weight": SCORE_WEIGHT} if "scandal" in model else {}
-
-
-def _epochs(job: Job, model: str, path: Path) -> int | None:
-    """How many epochs of a system the budget holds, or as many as its run was begun with."""
-    begun = folder(job.out, model, job.seed) / "config.json"
-    if begun.is_file() and not job.overwrite:
-        return json.loads(begun.read_text())["epochs"]
-    chosen = systems.parse(model)
-
-    def train(few: Data, epochs: int) -> list[dict]:
-        config = runs.Config(
-            str(path),
-            LATENT_DIM if chosen.system.takes_latent_dim else None,
-            chosen.model,
-            chosen.recipe,
-            settings={**settings_of(model), **chosen.settings},
-            recipe_settings=recipe_settings_of(model),
-            epochs=2 * epochs,
-            **TRAINING,
-        )
-        flow, phases, key = config.resolved(len(few)).setup(few)
-        return fit(key, flow, few, phases, progress=False).history
-
-    data = load(path, condition=("theta",), weight="weight")
-    return epochs_within(job, folder(Path(), model).name, data, BATCH, train)
 
 
 def _measure_alices(job: Job, train: Pool, test: Pool) -> Row:

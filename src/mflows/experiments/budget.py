@@ -6,15 +6,56 @@ folder.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from filelock import FileLock
 
-from mflows.data import Data, write_atomically
+from mflows import runs, systems
+from mflows.data import Data, load, write_atomically
 from mflows.experiments.driver import Job
+from mflows.training import fit
 
 STEPS, EPOCHS = 50, 3
 """Steps of an epoch of the short training, and epochs of each of its phases."""
+
+
+def epochs_of_run(
+    job: Job,
+    folder: Path,
+    data: Path,
+    model: str,
+    *,
+    latent_dim: int,
+    settings: Mapping[str, Any],
+    **training: Any,
+) -> int | None:
+    """Epochs of a run that the job's budget holds, or as many as the run was begun with.
+
+    Arguments are those of ``Job.train``; ``None`` without a budget.
+    """
+    begun = folder / "config.json"
+    if begun.is_file() and not job.overwrite:
+        return json.loads(begun.read_text())["epochs"]
+    chosen = systems.parse(model)
+    config = runs.Config(
+        str(data),
+        latent_dim if chosen.system.takes_latent_dim else None,
+        chosen.model,
+        chosen.recipe,
+        settings={**settings, **chosen.settings},
+        **training,
+    )
+
+    def train(few: Data, epochs: int) -> list[dict]:
+        flow, phases, key = replace(config, epochs=2 * epochs).resolved(len(few), few).setup(few)
+        return fit(key, flow, few, phases, progress=False).history
+
+    name = folder.name.removesuffix(f"-{job.seed}")
+    points = load(data, condition=config.condition, weight=config.weight)
+    return epochs_within(job, name, points, config.batch_size, train)
 
 
 def epochs_within(

@@ -1,0 +1,57 @@
+"""Multi-scale layers: wavelets, the identity at first, locality, and what cannot be halved."""
+
+import jax
+import jax.numpy as jnp
+import jax.random as jr
+import numpy as np
+import pytest
+from tests.registry import disturbed
+
+from mflows.layers import multiscale_stack
+from mflows.layers.multiscale import Haar
+from mflows.tangents import inverted, pushforward, transformed
+
+SHAPE = (16, 16, 1)
+SMALL = {"layers": 2, "width": 4}
+
+
+def test_wavelets_are_orthogonal_and_have_the_averages_in_the_corner():
+    wavelets, x = Haar((4, 6, 2), (2, 3)), jr.normal(jr.key(0), (4, 6, 2))
+    z = wavelets.inverse(x)
+    np.testing.assert_allclose(wavelets.transform(z), x, atol=1e-12)
+    np.testing.assert_allclose(jnp.sum(z**2), jnp.sum(x**2))
+    squares = x.reshape(2, 2, 3, 2, 2)
+    np.testing.assert_allclose(z[:2, :3], squares.sum((1, 3)) / 2, atol=1e-12)
+    left_less_right = squares[:, :, :, 0].sum(1) - squares[:, :, :, 1].sum(1)
+    np.testing.assert_allclose(z[:2, 3:], left_less_right / 2, atol=1e-12)
+
+
+def test_it_starts_near_the_identity():
+    x = jr.normal(jr.key(1), SHAPE)
+    layers = multiscale_stack(jr.key(0), SHAPE, **SMALL)
+    np.testing.assert_allclose(layers.transform(x), x, atol=0.05)
+
+
+@pytest.mark.parametrize("affine", [True, False])
+def test_two_levels_invert_and_their_tangents_are_those_of_autodiff(affine):
+    layers = disturbed(
+        multiscale_stack(jr.key(0), SHAPE, cond_dim=2, affine=affine, bins=4, **SMALL), 0.1
+    )
+    x, condition = jr.normal(jr.key(1), SHAPE), jnp.array([0.3, -0.8])
+    y, log_det = layers.transform_and_log_det(x, condition)
+    back, inverse_log_det = layers.inverse_and_log_det(y, condition)
+    np.testing.assert_allclose(back, x, atol=1e-8)
+    np.testing.assert_allclose(log_det, -inverse_log_det, atol=1e-8)
+    np.testing.assert_allclose(transformed(layers, x, condition), y, atol=1e-10)
+    np.testing.assert_allclose(inverted(layers, y, condition), x, atol=1e-8)
+    assert jnp.abs(layers.transform(x, -condition) - y).max() > 1e-3
+    frame = jr.normal(jr.key(2), (3, *SHAPE))
+    expected = jax.vmap(lambda v: jax.jvp(lambda x: layers.transform(x, condition), (x,), (v,))[1])
+    np.testing.assert_allclose(
+        pushforward(layers, x, frame, condition)[1], expected(frame), atol=1e-9
+    )
+
+
+def test_an_odd_image_says_so():
+    with pytest.raises(ValueError, match="even number of rows and columns, above 4; got 7 x 8"):
+        multiscale_stack(jr.key(0), (7, 8, 1))
