@@ -14,6 +14,8 @@ from mflows.nets import (
     Linear,
     ResidualMLP,
 )
+from mflows.nets.convolutional import Convolution, by_patches, convolved
+from mflows.nets.linear import drawn
 
 
 def layers(net: ResidualMLP) -> list[Linear]:
@@ -77,3 +79,12 @@ def test_a_convolution_is_the_sum_over_its_neighbourhood():
     hidden = sum(padded[i : i + 5, j : j + 5] @ weight[i, j] for i in range(3) for j in range(3))
     np.testing.assert_allclose(net.stage(x, None), hidden + bias, atol=1e-12)
     assert np.abs(weight).max() <= (2 * 9) ** -0.5
+
+
+@pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (1, 1)])
+@pytest.mark.parametrize("shape", [(6, 8, 2), (7, 5, 2)])
+def test_a_convolution_by_patches_is_the_usual_one(size, stride, shape):
+    layer = drawn(jr.key(0), Convolution(2, 3, size, stride))
+    x = jr.normal(jr.key(1), shape)
+    weight = layer.weight, stride
+    np.testing.assert_allclose(by_patches(x, *weight), convolved(x, *weight), atol=1e-12)

@@ -50,7 +50,7 @@ def test_the_density_of_poses_integrates_to_one_and_is_that_of_the_draws():
     axis = np.linspace(-4, 4, 161)
     grid = np.stack(np.meshgrid(axis, axis, indexing="ij"), axis=-1)
     theta = np.array([0.7])
-    log_density = ARM.log_prob_at(grid, theta) + ARM.log_volume(grid)
+    log_density = ARM.log_prob_of(grid, theta) + ARM.log_volume(grid)
     density = np.exp(np.asarray(log_density)) * 0.05**2
     assert density.sum() == pytest.approx(1, abs=1e-6)
     z = np.asarray(ARM.latents(jr.key(1), jnp.broadcast_to(theta, (20_000, 1))))
@@ -74,7 +74,7 @@ def test_a_picture_leads_back_to_its_pose():
     x = ARM.embed(z)
     np.testing.assert_allclose(ARM.unembed(x), z, atol=1e-4)
     np.testing.assert_allclose(ARM.distance(x), 0, atol=1e-5)
-    np.testing.assert_allclose(ARM.log_prob(x, theta), ARM.log_prob_at(z, theta), atol=1e-3)
+    np.testing.assert_allclose(ARM.log_prob(x, theta), ARM.log_prob_of(z, theta), atol=1e-3)
     off = x[0] + 0.05 * jr.normal(jr.key(4), x[0].shape)
     distance = float(ARM.distance(off))
     assert 0 < distance <= float(jnp.linalg.norm(off - x[0]))

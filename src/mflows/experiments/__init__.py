@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from mflows.experiments.driver import Experiment
 
 NAMES = (
+    "arm",
     "circle",
     "conditional-sphere",
     "digits",

@@ -55,7 +55,9 @@ def epochs_of_run(
 
     name = folder.name.removesuffix(f"-{job.seed}")
     points = load(data, condition=config.condition, weight=config.weight)
-    return epochs_within(job, name, points, config.batch_size, train)
+    batch_size = config.resolved(len(points)).batch_size
+    assert batch_size is not None
+    return epochs_within(job, name, points, batch_size, train)
 
 
 def epochs_within(

@@ -86,14 +86,14 @@ class Immersion(eqx.Module):
         """1/2 log det(J^T J) at the coordinates z."""
         return _mapped(self._log_volume, self._latent(z), 1)
 
-    def log_prob_at(self, z: ArrayLike, theta: ArrayLike) -> Float[Array, "..."]:
+    def log_prob_of(self, z: ArrayLike, theta: ArrayLike) -> Float[Array, "..."]:
         """Exact log density of the images with the coordinates z, in nats per n-volume."""
         latent = jnp.vectorize(self.latent_log_prob, signature="(n),(k)->()")
         return latent(self._latent(z), self._theta(theta)) - self.log_volume(z)
 
     def log_prob(self, x: ArrayLike, theta: ArrayLike) -> Float[Array, "..."]:
         """Exact log density, at the nearest image of the manifold."""
-        return self.log_prob_at(self.unembed(x), theta)
+        return self.log_prob_of(self.unembed(x), theta)
 
     def unembed(self, x: ArrayLike) -> Float[Array, "... n"]:
         """Coordinates of the nearest image of the manifold.

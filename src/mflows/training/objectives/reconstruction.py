@@ -31,14 +31,24 @@ class Reconstruction:
 
     s is the scale of the chart's placement, the standard deviation of the training data, so that
     features in different units count alike (Brehmer & Cranmer 2020, arXiv 2003.13913, sec. 3.2).
+    Epochs are judged by the same, but no point counts for more than 1, as much as without any
+    manifold: one far out, which the chart happens to send farther, would decide otherwise.
     """
 
     centred: ClassVar = True
 
     def __call__(self, flow, batch: Batch, key):
+        return jnp.mean(self._squares(flow, batch))
+
+    def validate(self, flow, batch: Batch, key):
+        """What epochs are judged by."""
+        squares = self._squares(flow, batch)
+        return jnp.minimum(squares.reshape(len(squares), -1).mean(axis=1), 1.0).mean()
+
+    def _squares(self, flow, batch: Batch):
         projected = jax.vmap(unwrap(flow.chart).project)(batch.x, batch.condition)
         errors = jax.vmap(lambda x, projected: scaled_error(flow, x, projected))(batch.x, projected)
-        return jnp.mean(jnp.square(errors))
+        return jnp.square(errors)
 
 
 @dataclass(frozen=True)
