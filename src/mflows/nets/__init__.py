@@ -1,6 +1,7 @@
 """Neural networks that parameterise charts and densities."""
 
 from mflows.nets.angular import AngularMLP
+from mflows.nets.efficientnet import EfficientNetLite0, efficientnet_lite0, image_features
 from mflows.nets.gaussian import GaussianEncoder
 from mflows.nets.linear import Linear, full_precision
 from mflows.nets.residual import ResidualMLP, check_depth
@@ -8,10 +9,13 @@ from mflows.nets.skip import SkipMLP
 
 __all__ = [
     "AngularMLP",
+    "EfficientNetLite0",
     "GaussianEncoder",
     "Linear",
     "ResidualMLP",
     "SkipMLP",
     "check_depth",
+    "efficientnet_lite0",
     "full_precision",
+    "image_features",
 ]
