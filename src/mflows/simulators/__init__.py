@@ -9,6 +9,7 @@ from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mflows.simulators.faces import ConditionalFaces, Faces
     from mflows.simulators.lorenz import Lorenz
     from mflows.simulators.physics.wbf_higgs import WBFHiggs
     from mflows.simulators.polynomial_surface import PolynomialSurface
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         Generator,
         HasDistance,
         HasJointScore,
+        HasLatents,
         HasLogProb,
         HasPosterior,
         HasSurface,
@@ -30,12 +32,15 @@ if TYPE_CHECKING:
 
 __all__ = [
     "SLCP",
+    "ConditionalFaces",
     "ConditionalSphere",
+    "Faces",
     "GaussianCircle",
     "GaussianSphere",
     "Generator",
     "HasDistance",
     "HasJointScore",
+    "HasLatents",
     "HasLogProb",
     "HasPosterior",
     "HasSurface",
@@ -56,7 +61,9 @@ __all__ = [
 
 _SIMULATORS = {
     "circle": "sphere.GaussianCircle",
+    "conditional-faces": "faces.ConditionalFaces",
     "conditional-sphere": "sphere.ConditionalSphere",
+    "faces": "faces.Faces",
     "lorenz": "lorenz.Lorenz",
     "polynomial-surface": "polynomial_surface.PolynomialSurface",
     "redundant-observables": "redundant.RedundantObservables",
