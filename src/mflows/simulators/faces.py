@@ -130,7 +130,7 @@ class GeneratedImages(eqx.Module):
     @eqx.filter_jit
     def joint_score(self, z: ArrayLike, theta: ArrayLike) -> Float[Array, "... k"]:
         """grad_theta log p(z | theta)."""
-        score = jax.grad(lambda z, theta: self.latent_log_prob(z, theta), argnums=1)
+        score = jax.grad(self.latent_log_prob, argnums=1)
         return jnp.vectorize(score, signature="(n),(k)->(k)")(self._z(z), self._theta(theta))
 
     def latent_log_prob(self, z: ArrayLike, theta: ArrayLike = NO_THETA) -> Float[Array, "..."]:
