@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests import tiny
+from tests.pretrained import torch_files
 
 from mflows import runs, sweeps
 from mflows.data import DataError, load, save_array
+from mflows.pretrained import read_torch_checkpoint
 from mflows.saving import LoadError, arrays
 from mflows.saving import load as load_flow
 from mflows.training.checkpoint import read_checkpoint
@@ -125,6 +127,22 @@ def test_a_checkpoint(run, tmp_path):
 
     path = folder / "checkpoints" / "latest.safetensors"
     check(lambda: read_checkpoint(folder), path, same)
+
+
+@pytest.mark.parametrize("written", [torch_files.zipped, torch_files.pickled])
+def test_a_checkpoint_of_torch(tmp_path, written):
+    """Numbers are not signed: whoever asks for a network knows the hash of its file."""
+    numbers, path = {"a": np.arange(6.0).reshape(2, 3)}, tmp_path / "weights.pt"
+    extra = b"N" if written is torch_files.pickled else b""
+    path.write_bytes(written(torch_files.state(numbers, extra=extra), numbers))
+
+    def read():
+        try:
+            return read_torch_checkpoint(path.read_bytes())
+        except ValueError as error:
+            raise DataError(error) from error
+
+    check(read, path, lambda found: True)
 
 
 def test_a_sweep(tmp_path):

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests import tiny
+from tests.simulators import generators
 
 from mflows import runs
 from mflows.data import load, save_array, to_levels
 from mflows.data.pictures import COLLECTIONS
 from mflows.runs.run import read_data
 from mflows.runs.source import parts_of
+from mflows.simulators import ConditionalFaces, dcgan
 
 SHAPE = (3, 2, 1)
 OPTIONS = ("--model", "pae", "-d", 1, "--epochs", 4, "--set", "width=4,blocks=1,latent_layers=1")
@@ -158,3 +160,26 @@ def test_collections_are_written_as_levels_with_labels(command, tmp_path):
     assert load(out, condition=("label",)).cond_shape == (1,)
     words = command("pictures", "--help").stdout
     assert all(name in words for name in COLLECTIONS)
+
+
+def test_simulated_images_come_with_what_is_known_of_them(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(dcgan, "faces", generators.faces)
+    out = tmp_path / "faces.npz"
+    result = command("simulate", "conditional-faces", "-n", 3, "--seed", 2, "--out", out)
+    assert result.exit_code == 0, result.output
+    with np.load(out) as file:
+        arrays = dict(file)
+    assert {name: array.shape for name, array in arrays.items()} == {
+        "x": (3, 64, 64, 3), "theta": (3, 1), "z": (3, 64), "joint_score": (3, 1)
+    }  # fmt: skip
+    faces = ConditionalFaces()
+    np.testing.assert_allclose(faces.embed(arrays["z"]), arrays["x"], atol=1e-12)
+    score = faces.joint_score(arrays["z"], arrays["theta"])
+    np.testing.assert_allclose(score, arrays["joint_score"], atol=1e-12)
+    assert load(out, condition=["theta"]).x.shape == (3, 64, 64, 3)
+
+    result = command("simulate", "faces", "-n", 3, "--out", tmp_path / "faces.csv")
+    assert result.exit_code == 2
+    assert "expected a .npz, .h5 or .npy file for points of shape (64, 64, 3)" in result.stderr
+    assert command("simulate", "faces", "-n", 3, "--out", tmp_path / "faces.npy").exit_code == 0
+    assert np.load(tmp_path / "faces.npy").shape == (3, 64, 64, 3)

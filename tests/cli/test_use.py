@@ -7,9 +7,11 @@ import numpy as np
 import polars as pl
 import pytest
 from tests import tiny
+from tests.simulators import generators
 
 from mflows import experiments, runs, simulators
 from mflows.data import data, load
+from mflows.simulators import dcgan
 from mflows.simulators.physics import wbf_higgs
 
 
@@ -154,6 +156,7 @@ def few_events(monkeypatch, folder):
 @pytest.mark.parametrize("name", sorted({*simulators.names()} - {"lorenz"}))
 def test_every_simulator_has_its_command(command, name, tmp_path, monkeypatch):
     few_events(monkeypatch, tmp_path)
+    monkeypatch.setattr(dcgan, "faces", generators.faces)
     result = command("simulate", name, "-n", 20, "--out", tmp_path / "a.npz")
     assert result.exit_code == 0, result.output
 

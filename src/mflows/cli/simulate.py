@@ -29,6 +29,10 @@ def simulate(
     element, flavours and channel; what was generated before is read from the cache.
     wbf-higgs+hadrons has multi-parton interactions and hadronisation.
 
+    Images, of faces and conditional-faces, go into .npz, .h5 and .npy files. Beside them is z, the
+    coordinates of each on its manifold; log_prob_of(z, theta) of the simulator is their exact log
+    density. The generator of faces is fetched once, by pip.
+
     **Examples**
 
         mflows simulate polynomial-surface --events 100000 --seed 0 --out surface.npz
@@ -36,6 +40,8 @@ def simulate(
         mflows simulate circle --events 10000 --out circle.csv
 
         mflows simulate wbf-higgs --events 100000 --out higgs.npz
+
+        mflows simulate faces --events 10000 --out faces.npz
     """
     if events < 1:
         raise typer.BadParameter(f"Expected --events >= 1; got {events}.")
@@ -44,7 +50,8 @@ def simulate(
     import numpy as np
 
     from mflows import simulators
-    from mflows.data import check_output, save_array
+    from mflows.data import DataError, check_output, save_array
+    from mflows.data.save import TABLES
 
     check_output(out)
     source = simulators.named(simulator)
@@ -53,18 +60,26 @@ def simulate(
         return
     theta_key, key = jr.split(jr.key(seed))
     one = jax.eval_shape(source.simulate, key, source.prior.sample(theta_key, (1,)))
-    check_memory(events, one.shape[1])
-    theta = source.prior.sample(theta_key, (events,))
-    x = source.simulate(key, theta)
+    check_memory(events, one.size)
     suffix = out.suffix.lower()
+    if one.ndim > 2 and suffix in TABLES:
+        raise DataError(
+            f"{out.name}: expected a .npz, .h5 or .npy file for points of shape {one.shape[1:]}."
+        )
+    theta = source.prior.sample(theta_key, (events,))
+    if theta.shape[1] and isinstance(source, simulators.HasJointScore):
+        x, joint_score = source.simulate_with_joint_score(key, theta)
+    else:
+        x, joint_score = source.simulate(key, theta), None
     more = {"theta": np.asarray(theta)} if theta.shape[1] and suffix != ".npy" else {}
     if suffix in (".npz", ".h5", ".hdf5"):
-        if isinstance(source, simulators.HasLogProb):
+        if isinstance(source, simulators.HasLatents):
+            more["z"] = np.asarray(source.latents(key, theta))
+        elif isinstance(source, simulators.HasLogProb):
             more["log_prob"] = np.asarray(source.log_prob(x, theta))
-        if isinstance(source, simulators.HasJointScore):
-            scored = source.simulate_with_joint_score(key, theta)
-            more["joint_score"] = np.asarray(scored.joint_score)
-    names = [f"x{i}" for i in range(x.shape[1])]
+        if joint_score is not None:
+            more["joint_score"] = np.asarray(joint_score)
+    names = [f"x{i}" for i in range(x.shape[1])] if x.ndim == 2 else []
     save_array(out, np.asarray(x), names, more=more)
     print(f"Wrote {events:,} points to {out}.")
 

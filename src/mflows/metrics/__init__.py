@@ -9,14 +9,17 @@ from mflows.metrics.errors import (
     reconstruction_error,
     sample_distance,
 )
+from mflows.metrics.frechet import frechet_distance, kernel_distance
 from mflows.metrics.importance_weighted import importance_weighted_bound, log_prob_bound
 from mflows.metrics.thickened import noise_variance, thickened_log_prob
 from mflows.metrics.two_sample import two_sample_test
 
 __all__ = [
     "coverage",
+    "frechet_distance",
     "hpd_levels",
     "importance_weighted_bound",
+    "kernel_distance",
     "kl_divergences",
     "log_density_error",
     "log_prob_bound",

@@ -8,6 +8,7 @@ from mflows.nets.convolutional import (
     ConvolutionalResidual,
     sides,
 )
+from mflows.nets.efficientnet import EfficientNetLite0, efficientnet_lite0, image_features
 from mflows.nets.gaussian import GaussianEncoder
 from mflows.nets.linear import Linear, full_precision
 from mflows.nets.residual import ResidualMLP, check_depth
@@ -19,11 +20,14 @@ __all__ = [
     "ConvolutionalDecoder",
     "ConvolutionalEncoder",
     "ConvolutionalResidual",
+    "EfficientNetLite0",
     "GaussianEncoder",
     "Linear",
     "ResidualMLP",
     "SkipMLP",
     "check_depth",
+    "efficientnet_lite0",
     "full_precision",
+    "image_features",
     "sides",
 ]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mflows.simulators.arm import Arm
+    from mflows.simulators.faces import ConditionalFaces, Faces
     from mflows.simulators.lorenz import Lorenz
     from mflows.simulators.physics.wbf_higgs import WBFHiggs
     from mflows.simulators.polynomial_surface import PolynomialSurface
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
         Generator,
         HasDistance,
         HasJointScore,
+        HasLatents,
         HasLogProb,
         HasPosterior,
         HasSurface,
@@ -32,12 +34,15 @@ if TYPE_CHECKING:
 __all__ = [
     "SLCP",
     "Arm",
+    "ConditionalFaces",
     "ConditionalSphere",
+    "Faces",
     "GaussianCircle",
     "GaussianSphere",
     "Generator",
     "HasDistance",
     "HasJointScore",
+    "HasLatents",
     "HasLogProb",
     "HasPosterior",
     "HasSurface",
@@ -59,7 +64,9 @@ __all__ = [
 _SIMULATORS = {
     "arm": "arm.Arm",
     "circle": "sphere.GaussianCircle",
+    "conditional-faces": "faces.ConditionalFaces",
     "conditional-sphere": "sphere.ConditionalSphere",
+    "faces": "faces.Faces",
     "lorenz": "lorenz.Lorenz",
     "polynomial-surface": "polynomial_surface.PolynomialSurface",
     "redundant-observables": "redundant.RedundantObservables",

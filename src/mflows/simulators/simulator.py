@@ -3,11 +3,11 @@
 A simulator draws data ``x ~ p(x | theta)`` for parameters ``theta`` with a prior. Some know more
 about their own truth, which a test or a benchmark can ask for with ``isinstance``: the exact
 density on the manifold (`HasLogProb`), the distance to it (`HasDistance`), coordinates on it
-(`HasSurface`), the joint score of each draw (`HasJointScore`), or the posterior of theta
-(`HasPosterior`).
+(`HasSurface`) and those of each draw (`HasLatents`), the joint score of each draw
+(`HasJointScore`), or the posterior of theta (`HasPosterior`).
 
 All methods broadcast over leading axes as NumPy does: ``theta`` has shape ``(..., k)``, ``x`` has
-shape ``(..., D)``. A simulator without parameters has ``k = 0``.
+shape ``(..., D)``, of images ``(..., H, W, C)``. A simulator without parameters has ``k = 0``.
 """
 
 from collections.abc import Callable, Mapping
@@ -87,6 +87,19 @@ class HasSurface(Protocol):
 
     def unembed(self, x: ArrayLike) -> Float[Array, "... n"]:
         """Coordinates of ``x``: ``embed(unembed(x))`` is ``x`` on the manifold, near it off it."""
+        ...
+
+
+@runtime_checkable
+class HasLatents(Protocol):
+    """Knows the coordinates z of what it draws, where to find them from x takes long."""
+
+    def latents(self, key: PRNGKeyArray, theta: ArrayLike) -> Float[Array, "... n"]:
+        """The z, shape (..., n), of the points of ``simulate`` for the same key."""
+        ...
+
+    def log_prob_of(self, z: ArrayLike, theta: ArrayLike) -> Float[Array, "..."]:
+        """Log density with respect to volume on the manifold, at the points of ``z``."""
         ...
 
 
