@@ -58,7 +58,7 @@ def main() -> None:
             f"  z of an image, with a share of the program: {time.process_time() - start:.0f} s / 4"
         )
         print(f"  its error: {jnp.abs(found - few[:4]).max():.1g}")
-        jacobian = jax.lax.map(jax.jacfwd(manifold._image), latents(n, 1000 if n == 2 else 60))
+        jacobian = jax.lax.map(jax.jacfwd(manifold.render), latents(n, 1000 if n == 2 else 60))
         values = np.linalg.svd(np.reshape(jacobian, (len(jacobian), -1, n)), compute_uv=False)
         condition = (values[:, 0] / values[:, -1]).max()
         print(f"  singular values {values.max():.3g} to {values.min():.3g}, worst {condition:.3g}")

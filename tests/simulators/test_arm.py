@@ -10,6 +10,7 @@ from mflows.simulators import (
     Arm,
     HasDistance,
     HasJointScore,
+    HasLatents,
     HasLogProb,
     HasSurface,
     Simulator,
@@ -21,7 +22,7 @@ THETA = jnp.linspace(-1, 1, 40)[:, None]
 
 
 def test_it_knows_its_truth():
-    for known in (Simulator, HasLogProb, HasDistance, HasSurface, HasJointScore):
+    for known in (Simulator, HasLogProb, HasDistance, HasSurface, HasLatents, HasJointScore):
         assert isinstance(ARM, known)
     arm = named("arm+joints=4+size=16")
     assert (arm.latent_dim, arm.shape) == (4, (16, 16, 3))
@@ -90,8 +91,8 @@ def test_a_picture_leads_back_to_its_pose():
         (lambda: named("arm+joints"), "out of joints=NUMBER, size=NUMBER; got 'joints'"),
         (lambda: named("arm+joints=x"), "got 'joints=x'"),
         (lambda: named("wbf-higgs+hadrons=1"), "out of hadrons; got 'hadrons=1'"),
-        (lambda: ARM.distance(np.zeros((8, 8))), r"\(\.\.\., 8, 8, 3\) for the arm; got \(8, 8\)"),
-        (lambda: ARM.embed(np.zeros(3)), r"z of shape \(\.\.\., 2\) for the arm; got \(3,\)"),
+        (lambda: ARM.distance(np.zeros((8, 8))), r"\(\.\.\., 8, 8, 3\) for Arm; got \(8, 8\)"),
+        (lambda: ARM.embed(np.zeros(3)), r"z of shape \(\.\.\., 2\) for Arm; got \(3,\)"),
     ],
 )
 def test_what_makes_no_sense_is_refused(make, message):

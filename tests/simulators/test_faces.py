@@ -112,7 +112,7 @@ def test_density_is_that_of_z_over_the_volume_by_autodiff(name, request):
     manifold = request.getfixturevalue(name)
     theta = 0.3 * jnp.ones(manifold.prior.shape)
     z = np.random.default_rng(3).normal(size=(2, manifold.latent_dim))
-    jacobian = jax.jacrev(manifold._image)(jnp.asarray(z[1])).reshape(-1, z.shape[1])
+    jacobian = jax.jacrev(manifold.render)(jnp.asarray(z[1])).reshape(-1, z.shape[1])
     volume = np.linalg.slogdet(jacobian.T @ jacobian)[1] / 2
     expected = manifold.latent_log_prob(z[1], theta) - volume
     found = manifold.log_prob_of(z, theta)
@@ -136,7 +136,7 @@ def test_images_are_found_again(faces):
     np.testing.assert_allclose(faces.unembed(x), z, atol=1e-5)
     np.testing.assert_allclose(faces.distance(x), 0, atol=1e-5)
     np.testing.assert_allclose(faces.log_prob(x), faces.log_prob_of(z), atol=1e-4)
-    jacobian = jax.jacfwd(faces._image)(z[0]).reshape(-1, 2)
+    jacobian = jax.jacfwd(faces.render)(z[0]).reshape(-1, 2)
     off = np.random.default_rng(4).normal(size=len(jacobian))
     off -= jacobian @ np.linalg.lstsq(jacobian, off)[0]
     away = x[0] + 0.05 * (off / np.linalg.norm(off)).reshape(x[0].shape)
@@ -155,7 +155,8 @@ def test_joint_score_is_the_slope_of_the_log_density(conditional):
     x, score = conditional.simulate_with_joint_score(jr.key(2), theta)
     np.testing.assert_array_equal(x, conditional.simulate(jr.key(2), theta))
     z = conditional.latents(jr.key(2), theta)
-    above, below = (conditional.latent_log_prob(z, theta + step) for step in (1e-5, -1e-5))
+    density = jax.vmap(conditional.latent_log_prob)
+    above, below = (density(z, theta + step) for step in (1e-5, -1e-5))
     np.testing.assert_allclose(score[:, 0], (above - below) / 2e-5, rtol=1e-6)
 
 

@@ -15,6 +15,7 @@ a pose whose links lie on top of each other: the last ones are painted last.
 """
 
 import math
+from typing import ClassVar
 
 import jax.numpy as jnp
 import jax.random as jr
@@ -56,7 +57,7 @@ class Arm(Immersion):
 
     latent_dim: int
     shape: tuple[int, int, int]
-    title: str = "the arm"
+    candidates: ClassVar[int] = 4096
 
     def __init__(self, joints: int = 2, size: int = 32):
         if not 1 <= joints <= len(COLOURS):

@@ -22,25 +22,19 @@ import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-import optimistix as optx
-from flowjax.distributions import AbstractDistribution, Normal, Uniform
+from flowjax.distributions import Normal, Uniform
 from jax.scipy.stats import norm
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from mflows.simulators import dcgan
-from mflows.simulators.simulator import Scored, points
+from mflows.simulators.immersion import Immersion
+from mflows.simulators.simulator import Scored
 
 SEED = 0  # of the directions and of what is fixed
 GROWTH = 0.1  # how fast the width of z grows with theta, by e-folds
-NO_THETA = np.zeros(0)
-
-IMAGES = 32  # at once: bounds memory
-TANGENTS = 16  # at once
-CANDIDATES, STARTS, STEPS = 256, 3, 64  # of the search for z
-ON_IT = 1e-3  # the search ends at an image that is so near
 
 
-class GeneratedImages(eqx.Module):
+class GeneratedImages(Immersion):
     """Images of a generator in n of its latent directions; subclasses say how z is distributed.
 
     Every method broadcasts over leading axes: ``theta`` has shape (..., k), ``z`` shape (..., n),
@@ -103,112 +97,27 @@ class GeneratedImages(eqx.Module):
         """Shape of an image."""
         return self.size, self.size, self.generator.shape[2]
 
-    @property
-    @abstractmethod
-    def prior(self) -> AbstractDistribution:
-        """Distribution of theta, of shape (k,)."""
-
     @abstractmethod
     def law(self, theta: Float[Array, "... k"]) -> tuple[Array, Array]:
         """Means and widths of the normal z given theta, each of shape (..., n)."""
 
-    @eqx.filter_jit
-    def latents(self, key: PRNGKeyArray, theta: ArrayLike) -> Float[Array, "... n"]:
-        """Draw z for every theta: those of the images of ``simulate`` for the same key."""
-        mean, width = self.law(self._theta(theta))
-        return mean + width * jr.normal(key, mean.shape)
+    def draw(self, key: PRNGKeyArray, theta: Float[Array, " k"]) -> Scored:
+        """Coordinates of an image with their score: that of the image, as z is one to one."""
+        mean, width = self.law(theta)
+        z = mean + width * jr.normal(key, mean.shape)
+        return Scored(z, jax.grad(self.latent_log_prob, argnums=1)(z, theta))
 
-    def simulate(self, key: PRNGKeyArray, theta: ArrayLike) -> Float[Array, "... H W C"]:
-        """Draw one image for every theta."""
-        return self.embed(self.latents(key, theta))
+    def latent_log_prob(self, z: Float[Array, " n"], theta: Float[Array, " k"]) -> Scalar:
+        """Log p(z | theta)."""
+        return norm.logpdf(z, *self.law(theta)).sum()
 
-    def simulate_with_joint_score(self, key: PRNGKeyArray, theta: ArrayLike) -> Scored:
-        """The images of ``simulate``, with the score of z: their score, as z is one to one."""
-        z = self.latents(key, theta)
-        return Scored(self.embed(z), self.joint_score(z, theta))
-
-    @eqx.filter_jit
-    def joint_score(self, z: ArrayLike, theta: ArrayLike) -> Float[Array, "... k"]:
-        """grad_theta log p(z | theta)."""
-        score = jax.grad(self.latent_log_prob, argnums=1)
-        return jnp.vectorize(score, signature="(n),(k)->(k)")(self._z(z), self._theta(theta))
-
-    def latent_log_prob(self, z: ArrayLike, theta: ArrayLike = NO_THETA) -> Float[Array, "..."]:
-        """Log density of z: of the image but for what does not depend on theta."""
-        mean, width = self.law(self._theta(theta))
-        return norm.logpdf(self._z(z), mean, width).sum(-1)
-
-    @eqx.filter_jit
-    def embed(self, z: ArrayLike) -> Float[Array, "... H W C"]:
-        """The images at ``z``, with values in [0, 1]."""
-        z = self._z(z)
-        flat = z.reshape(-1, self.latent_dim)
-        x = jax.lax.map(self._image, flat, batch_size=IMAGES)
-        return x.reshape(*z.shape[:-1], *self.shape)
-
-    def unembed(self, x: ArrayLike) -> Float[Array, "... n"]:
-        """The z of the nearest image, as far as it is found from the nearest of some images.
-
-        The search starts at the nearest of 256 images, which are the same for all ``x``, and at
-        the two next if that does not lead onto ``x``.
-        """
-        x = self._x(x)
-        z = _nearest(self, x.reshape(-1, *self.shape))
-        return z.reshape(*x.shape[:-3], self.latent_dim)
-
-    def nearest(self, x: ArrayLike) -> Float[Array, "... H W C"]:
-        """The image of the manifold that is nearest to ``x``."""
-        return self.embed(self.unembed(x))
-
-    def distance(self, x: ArrayLike) -> Float[Array, "..."]:
-        """Distance of ``x`` to the nearest image: the root of the sum over all values."""
-        x = self._x(x)
-        return jnp.sqrt(jnp.sum((x - self.nearest(x)) ** 2, axis=(-3, -2, -1)))
-
-    @eqx.filter_jit
-    def log_volume(self, z: ArrayLike) -> Float[Array, "..."]:
-        """1/2 log det J^T J at ``z``."""
-        z, at_once = self._z(z), max(IMAGES // self.latent_dim, 1)
-        flat = z.reshape(-1, self.latent_dim)
-        found = jax.lax.map(self._log_volume, flat, batch_size=at_once)
-        return found.reshape(z.shape[:-1])
-
-    def log_prob_of(self, z: ArrayLike, theta: ArrayLike = NO_THETA) -> Float[Array, "..."]:
-        """Exact log density, with respect to volume, of the images at ``z``."""
-        return self.latent_log_prob(z, theta) - self.log_volume(z)
-
-    def log_prob(self, x: ArrayLike, theta: ArrayLike = NO_THETA) -> Float[Array, "..."]:
-        """Exact log density with respect to volume, at the image that is nearest to ``x``."""
-        return self.log_prob_of(self.unembed(x), theta)
-
-    def _image(self, z: Float[Array, " n"]) -> Float[Array, "H W C"]:
+    def render(self, z: Float[Array, " n"]) -> Float[Array, "H W C"]:
+        """The image at z, with values in [0, 1]."""
         move = jnp.matmul(self.directions, z, precision="highest")
         pixels = self.generator(self.rest + self.scale * move)
         part = len(pixels) // self.size
         squares = pixels.reshape(self.size, part, self.size, part, -1)
         return (1 + squares.mean(axis=(1, 3))) / 2
-
-    def _log_volume(self, z: Float[Array, " n"]) -> Float[Array, ""]:
-        _, push = jax.linearize(self._image, z)
-        tangents = jax.lax.map(push, jnp.eye(len(z), dtype=z.dtype), batch_size=TANGENTS)
-        triangle = jnp.linalg.qr(tangents.reshape(len(z), -1).T, mode="r")
-        return jnp.log(jnp.abs(jnp.diagonal(triangle))).sum()
-
-    def _theta(self, theta: ArrayLike) -> Array:
-        return points("theta", theta, self.prior.shape[0], type(self).__name__)
-
-    def _z(self, z: ArrayLike) -> Array:
-        return points("z", z, self.latent_dim, type(self).__name__)
-
-    def _x(self, x: ArrayLike) -> Array:
-        array = jnp.asarray(x, dtype=float)
-        if array.shape[-3:] != self.shape:
-            expected = ", ".join(map(str, self.shape))
-            raise ValueError(
-                f"Expected images x of shape (..., {expected}) for {type(self).__name__}; got "
-                f"{array.shape}. Are the last axes height, width and colours?"
-            )
-        return array
 
 
 class Faces(GeneratedImages):
@@ -266,36 +175,3 @@ class ConditionalFaces(GeneratedImages):
         shape = (*theta.shape[:-1], n)
         mean, width = theta / math.sqrt(n), jnp.exp(GROWTH * theta)
         return jnp.broadcast_to(mean, shape), jnp.broadcast_to(width, shape)
-
-
-@eqx.filter_jit
-def _nearest(manifold: GeneratedImages, x: Float[Array, "batch H W C"]) -> Float[Array, "batch n"]:
-    """The z that minimise |x(z) - x|, each from several starts unless the first is found on it."""
-    n = manifold.latent_dim
-    candidates = jnp.asarray(np.random.default_rng(SEED).normal(size=(CANDIDATES, n)), x.dtype)
-    images = manifold.embed(candidates)
-
-    def off(z, x):
-        return (manifold._image(z) - x).ravel()
-
-    def refine(start, x):
-        solver = optx.LevenbergMarquardt(rtol=1e-6, atol=1e-6)
-        return optx.least_squares(off, solver, start, x, max_steps=STEPS, throw=False).value
-
-    def solve(x):
-        starts = jax.lax.top_k(-jnp.sum((images - x) ** 2, axis=(1, 2, 3)), STARTS)[1]
-
-        def unsettled(state):
-            tried, _, distance = state
-            return (tried < STARTS) & (distance > ON_IT)
-
-        def step(state):
-            tried, best, distance = state
-            found = refine(candidates[starts[tried]], x)
-            away = jnp.linalg.norm(off(found, x))
-            better = away < distance
-            return tried + 1, jnp.where(better, found, best), jnp.where(better, away, distance)
-
-        return jax.lax.while_loop(unsettled, step, (0, candidates[0], jnp.inf))[1]
-
-    return jax.lax.map(solve, x)

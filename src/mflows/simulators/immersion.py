@@ -2,18 +2,20 @@ r"""Simulators of images that are a smooth function of n coordinates with a know
 
     x = E(z),   z ~ p(z | theta),   log p(x | theta) = log p(z | theta) - 1/2 log det(J^T J)
 
-with J = dE/dz, by forward mode. E is a renderer or a generator of images. Everything else follows:
-the exact density of every image, the coordinates of a given one and the distance to the nearest,
-both by Levenberg-Marquardt from the nearest few of many images.
+with J = dE/dz, by n forward derivatives, and its determinant by a QR decomposition. E is a renderer
+or a generator of images. The manifold does not depend on theta. The z of an image is known where it
+was drawn (`log_prob_of`), and else found by Levenberg and Marquardt's method (`log_prob`), which
+takes many times as long.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
+import numpy as np
 import optimistix as optx
 from equinox import AbstractVar
 from flowjax.distributions import AbstractDistribution
@@ -21,27 +23,29 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
 from mflows.simulators.simulator import Scored, points
 
-STARTS, DESCENTS = 4096, 4
-"""Images among which the search for a given one looks for its starts, and how many it takes."""
-AT_ONCE = 64
-"""Images at a time: bounds the memory of their Jacobians."""
+NO_THETA = np.zeros(0)
+
+IMAGES = 32  # at once: bounds memory
+TANGENTS = 16  # at once
+STARTS, STEPS = 3, 64  # of the search for z
+ON_IT = 1e-3  # the search ends at an image that is so near
 
 
 class Immersion(eqx.Module):
     """Interface of simulators of images with n coordinates.
 
     Public methods broadcast over leading axes: z has shape (..., n), theta (..., k) and x
-    (..., H, W, C).
+    (..., H, W, C). Other shapes raise ``ValueError``.
 
     Attributes:
         latent_dim: Number n of coordinates.
         shape: Shape (H, W, C) of an image.
-        title: What it is called in messages.
+        candidates: Number of images among which the search for a given one looks for its starts.
     """
 
     latent_dim: AbstractVar[int]
     shape: AbstractVar[tuple[int, int, int]]
-    title: AbstractVar[str]
+    candidates: ClassVar[int] = 256
 
     @property
     @abstractmethod
@@ -58,15 +62,10 @@ class Immersion(eqx.Module):
 
     @abstractmethod
     def latent_log_prob(self, z: Float[Array, " n"], theta: Float[Array, " k"]) -> Scalar:
-        """Log p(z | theta)."""
-
-    def starts(self, count: int) -> Float[Array, "count n"]:
-        """Coordinates all over the manifold: draws at draws of theta."""
-        theta_key, key = jr.split(jr.key(0))
-        return self.latents(key, self.prior.sample(theta_key, (count,)))
+        """Log p(z | theta) of one z: of the image but for what does not depend on theta."""
 
     def latents(self, key: PRNGKeyArray, theta: ArrayLike) -> Float[Array, "... n"]:
-        """The coordinates of the images that ``simulate`` draws."""
+        """Draw z for every theta: those of the images of ``simulate`` for the same key."""
         return self._drawn(key, theta).x
 
     def simulate(self, key: PRNGKeyArray, theta: ArrayLike) -> Float[Array, "... H W C"]:
@@ -78,40 +77,47 @@ class Immersion(eqx.Module):
         z, joint_score = self._drawn(key, theta)
         return Scored(self.embed(z), joint_score)
 
+    @eqx.filter_jit
     def embed(self, z: ArrayLike) -> Float[Array, "... H W C"]:
-        """The images with the coordinates z."""
-        return _mapped(self.render, self._latent(z), 1)
+        """The images at ``z``."""
+        z = self._z(z)
+        x = jax.lax.map(self.render, z.reshape(-1, self.latent_dim), batch_size=IMAGES)
+        return x.reshape(*z.shape[:-1], *self.shape)
 
+    @eqx.filter_jit
     def log_volume(self, z: ArrayLike) -> Float[Array, "..."]:
-        """1/2 log det(J^T J) at the coordinates z."""
-        return _mapped(self._log_volume, self._latent(z), 1)
+        """1/2 log det J^T J at ``z``."""
+        z, at_once = self._z(z), max(IMAGES // self.latent_dim, 1)
+        flat = z.reshape(-1, self.latent_dim)
+        return jax.lax.map(self._log_volume, flat, batch_size=at_once).reshape(z.shape[:-1])
 
-    def log_prob_of(self, z: ArrayLike, theta: ArrayLike) -> Float[Array, "..."]:
-        """Exact log density of the images with the coordinates z, in nats per n-volume."""
+    def log_prob_of(self, z: ArrayLike, theta: ArrayLike = NO_THETA) -> Float[Array, "..."]:
+        """Exact log density, with respect to volume, of the images at ``z``."""
         latent = jnp.vectorize(self.latent_log_prob, signature="(n),(k)->()")
-        return latent(self._latent(z), self._theta(theta)) - self.log_volume(z)
+        return latent(self._z(z), self._theta(theta)) - self.log_volume(z)
 
-    def log_prob(self, x: ArrayLike, theta: ArrayLike) -> Float[Array, "..."]:
-        """Exact log density, at the nearest image of the manifold."""
+    def log_prob(self, x: ArrayLike, theta: ArrayLike = NO_THETA) -> Float[Array, "..."]:
+        """Exact log density with respect to volume, at the image that is nearest to ``x``."""
         return self.log_prob_of(self.unembed(x), theta)
 
     def unembed(self, x: ArrayLike) -> Float[Array, "... n"]:
-        """Coordinates of the nearest image of the manifold.
+        """The z of the nearest image, as far as it is found from the nearest of some images.
 
-        The search is local: where the manifold nearly meets itself, a nearer one can be missed.
+        The search starts at the nearest of ``candidates`` images, which are the same for all ``x``,
+        and at the two next if that does not lead onto ``x``.
         """
-        starts = self.starts(STARTS)
-        known = self.embed(starts)
-        return _mapped(lambda x: self._descended(x, starts, known), self._images(x), 3)
+        x = self._x(x)
+        z = _nearest(self, x.reshape(-1, *self.shape))
+        return z.reshape(*x.shape[:-3], self.latent_dim)
 
     def nearest(self, x: ArrayLike) -> Float[Array, "... H W C"]:
-        """The nearest image of the manifold."""
+        """The image of the manifold that is nearest to ``x``."""
         return self.embed(self.unembed(x))
 
     def distance(self, x: ArrayLike) -> Float[Array, "..."]:
-        """Euclidean distance to the nearest image of the manifold."""
-        offset = self._images(x) - self.nearest(x)
-        return jnp.sqrt(jnp.sum(offset**2, axis=(-3, -2, -1)))
+        """Distance of ``x`` to the nearest image: the root of the sum over all values."""
+        x = self._x(x)
+        return jnp.sqrt(jnp.sum((x - self.nearest(x)) ** 2, axis=(-3, -2, -1)))
 
     @eqx.filter_jit
     def _drawn(self, key: PRNGKeyArray, theta: ArrayLike) -> Scored:
@@ -120,48 +126,57 @@ class Immersion(eqx.Module):
         return Scored(*jnp.vectorize(self.draw, signature="(),(k)->(n),(k)")(keys, theta))
 
     def _log_volume(self, z: Float[Array, " n"]) -> Scalar:
-        jacobian = jax.jacfwd(self.render)(z).reshape(-1, self.latent_dim)
-        triangle = jnp.linalg.qr(jacobian, mode="r")
-        return jnp.sum(jnp.log(jnp.abs(jnp.diag(triangle))))
+        _, push = jax.linearize(self.render, z)
+        tangents = jax.lax.map(push, jnp.eye(len(z), dtype=z.dtype), batch_size=TANGENTS)
+        triangle = jnp.linalg.qr(tangents.reshape(len(z), -1).T, mode="r")
+        return jnp.log(jnp.abs(jnp.diagonal(triangle))).sum()
 
-    def _descended(self, x: Array, starts: Array, known: Array) -> Float[Array, " n"]:
-        """The best end of descents from the nearest of the known images."""
-        _, nearest = jax.lax.top_k(-jnp.sum((known - x) ** 2, axis=(1, 2, 3)), DESCENTS)
+    def _theta(self, theta: ArrayLike) -> Array:
+        return points("theta", theta, self.prior.shape[0], type(self).__name__)
 
-        def descend(start):
-            solution = optx.least_squares(
-                lambda z, _: (self.render(z) - x).ravel(),
-                optx.LevenbergMarquardt(rtol=1e-6, atol=1e-6),
-                start,
-                max_steps=64,
-                throw=False,
-            )
-            return solution.value
+    def _z(self, z: ArrayLike) -> Array:
+        return points("z", z, self.latent_dim, type(self).__name__)
 
-        ends = jnp.concatenate([jax.vmap(descend)(starts[nearest]), starts[nearest[:1]]])
-        errors = jnp.sum((jax.vmap(self.render)(ends) - x) ** 2, axis=(1, 2, 3))
-        return ends[jnp.nanargmin(errors)]
-
-    def _latent(self, z: ArrayLike) -> Float[Array, "... n"]:
-        return points("z", z, self.latent_dim, self.title)
-
-    def _theta(self, theta: ArrayLike) -> Float[Array, "... k"]:
-        return points("theta", theta, self.prior.shape[0], self.title)
-
-    def _images(self, x: ArrayLike) -> Float[Array, "... H W C"]:
-        x = jnp.asarray(x, dtype=float)
-        if x.shape[-3:] != self.shape:
+    def _x(self, x: ArrayLike) -> Array:
+        array = jnp.asarray(x, dtype=float)
+        if array.shape[-3:] != self.shape:
+            expected = ", ".join(map(str, self.shape))
             raise ValueError(
-                f"Expected images of shape (..., {', '.join(map(str, self.shape))}) for "
-                f"{self.title}; got {x.shape}."
+                f"Expected images x of shape (..., {expected}) for {type(self).__name__}; got "
+                f"{array.shape}. Are the last axes height, width and colours?"
             )
-        return x
+        return array
 
 
 @eqx.filter_jit
-def _mapped(function: Callable[[Array], Array], x: Array, axes: int) -> Array:
-    """A function of one point, whose last axes these are, of all of them, some at a time."""
-    batch = x.shape[: x.ndim - axes]
-    flat = x.reshape(-1, *x.shape[x.ndim - axes :])
-    found = jax.lax.map(function, flat, batch_size=AT_ONCE)
-    return found.reshape(*batch, *found.shape[1:])
+def _nearest(manifold: Immersion, x: Float[Array, "batch H W C"]) -> Float[Array, "batch n"]:
+    """The z that minimise |E(z) - x|, each from several starts unless the first is found on it."""
+    theta_key, key = jr.split(jr.key(0))
+    theta = manifold.prior.sample(theta_key, (manifold.candidates,))
+    candidates = manifold.latents(key, theta)
+    images = manifold.embed(candidates)
+
+    def off(z, x):
+        return (manifold.render(z) - x).ravel()
+
+    def refine(start, x):
+        solver = optx.LevenbergMarquardt(rtol=1e-6, atol=1e-6)
+        return optx.least_squares(off, solver, start, x, max_steps=STEPS, throw=False).value
+
+    def solve(x):
+        starts = jax.lax.top_k(-jnp.sum((images - x) ** 2, axis=(1, 2, 3)), STARTS)[1]
+
+        def unsettled(state):
+            tried, _, distance = state
+            return (tried < STARTS) & (distance > ON_IT)
+
+        def step(state):
+            tried, best, distance = state
+            found = refine(candidates[starts[tried]], x)
+            away = jnp.linalg.norm(off(found, x))
+            better = away < distance
+            return tried + 1, jnp.where(better, found, best), jnp.where(better, away, distance)
+
+        return jax.lax.while_loop(unsettled, step, (0, candidates[0], jnp.inf))[1]
+
+    return jax.lax.map(solve, x)
