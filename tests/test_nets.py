@@ -58,12 +58,12 @@ def test_it_is_affine_after_its_hidden_layers(blocks):
 
 
 def test_encoder_and_decoder_of_images_halve_and_double():
-    shape, theta = (12, 8, 3), jnp.array([0.5])
+    shape, theta = (24, 16, 3), jnp.array([0.5])
     encoder = ConvolutionalEncoder(jr.key(0), shape, 5, cond_size=1, width=4)
     decoder = ConvolutionalDecoder(jr.key(1), 5, shape, cond_size=1, width=4)
     assert [stage.place.shape for stage in encoder.stages] == [(12, 8, 4), (6, 4, 8)]
     assert [stage.place.shape for stage in decoder.stages] == [(6, 4, 8), (12, 8, 4)]
-    x = jr.normal(jr.key(2), (12 * 8 * 3,))
+    x = jr.normal(jr.key(2), (24 * 16 * 3,))
     assert encoder(x, theta).shape == (5,)
     assert decoder(encoder(x, theta), theta).shape == x.shape
     np.testing.assert_array_equal(encoder(x, theta), encoder(x, -theta))  # at first

@@ -27,25 +27,32 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
+import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
+from jaxtyping import Array
 from matplotlib.figure import Figure
 from rich.console import Console
 from scipy.special import logsumexp
 
-from mflows import metrics, models, runs, systems
+from mflows import metrics, models, runs
 from mflows.data import save_array
 from mflows.experiments.budget import epochs_of_run
 from mflows.experiments.driver import Experiment, Job, Row, account, folder
 from mflows.flow import Flow
 from mflows.inference import log_likelihood, support
+from mflows.inference.likelihood import LogLikelihood
 from mflows.simulators.immersion import Immersion
 
 TRAIN, TEST, FEW = 10_000, 1_000, 200
 SETS, IMAGES, GRID = 5, 20, 41
 COMPONENTS = 64
-SETTINGS: dict[str, Any] = {"layers": 4}
+SETTINGS: dict[str, dict[str, Any]] = {
+    "af": {"network": "convolutional", "layers": 2, "channels": 16},
+}
+"""Of systems by name; others have those of the library."""
 SYSTEMS = ("af", "pie", "pae", "m-flow", "me-flow")
 Make = Callable[[Mapping[str, str], bool], Immersion]
 
@@ -104,11 +111,7 @@ def _measure(job: Job, make: Make, strange: Make) -> Row:
     where = folder(job.out, *job.labels.values(), job.seed)
     asked: dict[str, Any] = {
         "latent_dim": truth.latent_dim,
-        "settings": {
-            name: value
-            for name, value in SETTINGS.items()
-            if name in systems.parse(model).system.settings
-        },
+        "settings": SETTINGS.get(model, {}),
         "condition": ("theta",) if truth.prior.shape[0] else (),
     }
     epochs = epochs_of_run(job, where, train, model, **asked)
@@ -211,13 +214,17 @@ def _posteriors(flow: Flow, truth: Immersion, key) -> Row:
             )
         ).sum(1)
         for j in range(SETS):
-            likelihood = log_likelihood(flow, x[j])
-            model = np.array([float(likelihood(jnp.asarray(each))) for each in grid])
+            model = np.asarray(_on_grid(log_likelihood(flow, x[j]), jnp.asarray(grid)))
             for name, values in zip(found, (model, exact[j]), strict=True):
                 log_density = values + prior
                 log_density -= logsumexp(log_density) + np.log(step)
                 found[name].append(float(np.interp(theta[0, 0, 0], grid[:, 0], log_density)))
     return {name: float(np.mean(values)) for name, values in found.items()}
+
+
+@eqx.filter_jit
+def _on_grid(likelihood: LogLikelihood, grid: Array) -> Array:
+    return jax.vmap(likelihood)(grid)
 
 
 def _draw(out: Path, rows: list[Row]) -> None:

@@ -26,7 +26,7 @@ from mflows.layers.affine import BoundedAffine
 from mflows.layers.rational_quadratic import RationalQuadraticSpline
 from mflows.layers.splines import IDENTITY_SCALE, Transformer, permutations, step, transformer
 from mflows.layers.stack import Stack
-from mflows.nets import SMALLEST, ConvolutionalResidual, check_depth, sides
+from mflows.nets import ConvolutionalResidual, check_depth, halves
 from mflows.tangents import inverted, push_columns, pushforward, transformed
 from mflows.tangents.rules import by_columns
 
@@ -285,12 +285,7 @@ def multiscale_stack(
         ValueError: If the image cannot be halved once.
     """
     check_depth("layers", layers)
-    halved = sides(shape)[1:]
-    if not halved:
-        raise ValueError(
-            f"Expected an image of an even number of rows and columns, above {SMALLEST}; got "
-            f"{shape[0]} x {shape[1]}. Resize it, for example to 32 x 32."
-        )
+    halved = halves(shape)
     of = (
         transformer(BoundedAffine)
         if affine

@@ -19,11 +19,12 @@ from mflows.charts import Placement, multiscale_stack, shaped, spline_stack
 from mflows.conditions import Conditions
 from mflows.flow import QUANTILES, Flow
 from mflows.keys import checked
-from mflows.nets import ConvolutionalDecoder, ConvolutionalEncoder, SkipMLP, sides
+from mflows.nets import ConvolutionalDecoder, ConvolutionalEncoder, SkipMLP
 
 NETWORKS = ("dense", "convolutional")
-IMAGE_RANK = 64
-"""Directions at least in which the layers of vectors of a chart of images bend."""
+LARGE, LARGE_RANK, IMAGE_RANK = 1000, 256, 64
+"""Features up to which a chart bends in all directions; in how many of more features, and before
+layers of convolutions, it bends at least."""
 MANY, MIXED = 8, 100
 """Features from which on, and up to which, data are given more layers, and LU maps of them all."""
 
@@ -190,7 +191,7 @@ def coupling_parts(
         conditional: Let the bijection depend on theta too.
         layers: Number of coupling layers of either.
         rank: Number of directions in which layers of vectors bend, the first ones; ``None`` for
-            all, or of images for 64 or 4 n.
+            all, or before convolutions for 64 or 4 n.
         affine: Whether the layers of the bijection are affine.
         tails: Whether columns may have heavy tails.
         network: ``"convolutional"`` adds the layers of `mflows.charts.multiscale_stack`.
@@ -222,15 +223,15 @@ def coupling_parts(
 
 
 def directions(network: str, shape: tuple[int, ...], latent_dim: int) -> int:
-    """In how many directions the layers of vectors of a chart bend, unless a rank says it."""
+    """In how many directions the layers of vectors of a chart bend, unless a rank says it.
+
+    In all of them up to a thousand features; of more in 256 or 4 n, those in which the data vary
+    most: the 3,072 numbers of an image then cost an eighth, and hardly any is left out
+    (docs/log/2026-11-29-images.md). Before layers of convolutions 64 or 4 n will do.
+    """
     dim = math.prod(shape)
-    return dim if network == "dense" else min(max(IMAGE_RANK, 4 * latent_dim), dim)
-
-
-def network_for(shape: tuple[int, ...]) -> str:
-    """Networks that suit points: convolutional ones if they are images that are halved twice."""
-    images = len(shape) == 3 and len(sides(shape)) > 2
-    return "convolutional" if images else "dense"
+    least = LARGE_RANK if network == "dense" else IMAGE_RANK
+    return dim if network == "dense" and dim <= LARGE else min(max(least, 4 * latent_dim), dim)
 
 
 def is_convolutional(network: str, shape: tuple[int, ...]) -> bool:

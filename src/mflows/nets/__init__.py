@@ -2,11 +2,10 @@
 
 from mflows.nets.angular import AngularMLP
 from mflows.nets.convolutional import (
-    SMALLEST,
     ConvolutionalDecoder,
     ConvolutionalEncoder,
     ConvolutionalResidual,
-    sides,
+    halves,
 )
 from mflows.nets.efficientnet import EfficientNetLite0, efficientnet_lite0, image_features
 from mflows.nets.gaussian import GaussianEncoder
@@ -15,7 +14,6 @@ from mflows.nets.residual import ResidualMLP, check_depth
 from mflows.nets.skip import SkipMLP
 
 __all__ = [
-    "SMALLEST",
     "AngularMLP",
     "ConvolutionalDecoder",
     "ConvolutionalEncoder",
@@ -28,6 +26,6 @@ __all__ = [
     "check_depth",
     "efficientnet_lite0",
     "full_precision",
+    "halves",
     "image_features",
-    "sides",
 ]

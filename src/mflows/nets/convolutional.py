@@ -4,7 +4,8 @@ All are put together from a `Stage`: a convolution, with a bias for every pixel,
 network knows where in the image it is, then pre-activation residual blocks, as those of
 `ResidualMLP`. `ConvolutionalResidual` is the conditioner of a coupling layer.
 `ConvolutionalEncoder` halves an image, given as D numbers, until n numbers can be made of it;
-`ConvolutionalDecoder` doubles one that is made of n numbers.
+`ConvolutionalDecoder` doubles one that is made of n numbers. The pixels of a square of four are
+channels of one place, so that no stage has as many places as the image has pixels.
 """
 
 import math
@@ -204,7 +205,7 @@ class ConvolutionalEncoder(eqx.Module):
     ):
         self.shape, self.in_size, self.out_size = shape, math.prod(shape), out_size
         self.cond_size = cond_size
-        stages, inputs = [], shape[-1]
+        stages, inputs = [], 4 * shape[-1]
         for level, size in enumerate(_stages(shape, width)):
             stride = 2 if level else 1
             stages.append(Stage(inputs, size, cond_size=cond_size, blocks=blocks, stride=stride))
@@ -215,7 +216,9 @@ class ConvolutionalEncoder(eqx.Module):
     def __call__(
         self, x: Float[Array, " D"], condition: Float[Array, " c"] | None = None
     ) -> Float[Array, " n"]:
-        h = x.reshape(self.shape)
+        height, width, channels = self.shape
+        squares = x.reshape(height // 2, 2, width // 2, 2, channels)
+        h = jnp.moveaxis(squares, 2, 1).reshape(height // 2, width // 2, -1)
         for stage in self.stages:
             h = jax.nn.silu(stage(h, condition))
         return self.last(h.ravel())
@@ -251,7 +254,11 @@ class ConvolutionalDecoder(eqx.Module):
         for size in sizes:
             stages.append(Stage(inputs, size, cond_size=cond_size, blocks=blocks))
             inputs = size[-1]
-        bounds = limits(in_size, math.prod(sizes[0])), tuple(stages), Convolution(width, shape[-1])
+        bounds = (
+            limits(in_size, math.prod(sizes[0])),
+            tuple(stages),
+            Convolution(width, 4 * shape[-1]),
+        )
         self.first, self.stages, self.last = drawn(key, bounds)
 
     def __call__(
@@ -262,17 +269,30 @@ class ConvolutionalDecoder(eqx.Module):
             if level:
                 h = jnp.repeat(jnp.repeat(h, 2, axis=0), 2, axis=1)
             h = stage(jax.nn.silu(h), condition)
-        return self.last(jax.nn.silu(h)).ravel()
+        squares = self.last(jax.nn.silu(h))
+        height, width, channels = squares.shape
+        squares = squares.reshape(height, width, 2, 2, channels // 4)
+        return jnp.moveaxis(squares, 1, 2).ravel()
 
 
-def sides(shape: Sequence[int]) -> list[tuple[int, int]]:
-    """Sizes of an image that is halved while both sides are even and above ``SMALLEST``."""
-    found = [(shape[0], shape[1])]
-    while min(found[-1]) > SMALLEST and not any(side % 2 for side in found[-1]):
-        found.append((found[-1][0] // 2, found[-1][1] // 2))
+def halves(shape: Sequence[int]) -> list[tuple[int, int]]:
+    """Sizes of an image that is halved while both sides are even and above 4, without its own.
+
+    Raises:
+        ValueError: If it cannot be halved once.
+    """
+    found, (rows, columns) = [], shape[:2]
+    while min(rows, columns) > SMALLEST and not (rows % 2 or columns % 2):
+        rows, columns = rows // 2, columns // 2
+        found.append((rows, columns))
+    if not found:
+        raise ValueError(
+            f"Expected an image of an even number of rows and columns, above {SMALLEST}; got "
+            f"{rows} x {columns}. Resize it, for example to 32 x 32."
+        )
     return found
 
 
 def _stages(shape: Sequence[int], width: int) -> list[tuple[int, int, int]]:
     """Shapes (h, w, channels) of the stages of an encoder."""
-    return [(*size, width * 2 ** min(level, 2)) for level, size in enumerate(sides(shape))]
+    return [(*size, width * 2 ** min(level, 2)) for level, size in enumerate(halves(shape))]

@@ -21,7 +21,7 @@ from mflows import systems
 from mflows.data import STREAM_FORMATS, Data, check_latent_dim
 from mflows.data.checks import check_size
 from mflows.flow import Flow
-from mflows.models.building import directions, network_for
+from mflows.models.building import directions
 from mflows.training import recipes
 from mflows.training.phases import Group, phases_of
 from mflows.training.recipes.phases import TOLERANCE
@@ -267,8 +267,6 @@ class Config:
         """The untrained flow."""
         system = self.system
         arguments = {"shape": data.shape, "cond_shape": data.cond_shape, **self.settings}
-        if "network" in system.settings:
-            arguments.setdefault("network", network_for(data.shape))
         if system.takes_latent_dim:
             if self.latent_dim is None:
                 raise ValueError(
@@ -279,9 +277,10 @@ class Config:
             points = len(data) * (1 + self.flips)
             spanned = max(points - 1, self.latent_dim + 1)  # directions in which points differ
             if "rank" in system.settings:
-                network = str(arguments["network"])
-                if spanned < directions(network, data.shape, self.latent_dim):
-                    arguments.setdefault("rank", spanned)
+                network = str(arguments.get("network", "dense"))
+                bent = directions(network, data.shape, self.latent_dim)
+                if min(spanned, bent) < math.prod(data.shape):
+                    arguments.setdefault("rank", min(spanned, bent))
         for name, parameter in system.settings.items():
             if parameter.default is parameter.empty and name not in self.settings:
                 raise ValueError(

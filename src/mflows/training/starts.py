@@ -262,6 +262,15 @@ def _turned(placement: Placement, plane: np.ndarray, z: np.ndarray) -> Placement
         some = z[np.linspace(0, len(z) - 1, min(max(POINTS, 4 * more), len(z))).astype(int)]
         off = some - some @ plane.T @ plane
         axes = np.linalg.svd(off, full_matrices=False)[2][:more]
+        if plane.shape[0] + len(axes) < min(some.shape):
+            left = np.square(off - off @ axes.T @ axes).sum() / np.square(some).sum()
+            log.info(
+                "The manifold bends in %d of %d directions, which hold %.3g%% of the variance "
+                "(the setting rank gives another number).",
+                placement.plane_dim,
+                len(z[0]),
+                100 * (1 - left),
+            )
         rest = np.random.default_rng(0).normal(size=(more - len(axes), len(z[0])))
         turned, signs = np.linalg.qr(np.concatenate([plane, axes, rest]).T)
         plane = (turned * np.where(np.diag(signs) < 0, -1, 1)).T
