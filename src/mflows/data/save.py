@@ -1,9 +1,6 @@
 """Write files, all or nothing: to a temporary file beside the target, which it then replaces."""
 
-import os
-import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -11,44 +8,9 @@ import numpy as np
 
 from mflows.data.checks import DataError
 from mflows.data.data import column_names
+from mflows.files import replacing
 
 Arrays = Mapping[str, np.ndarray]
-
-
-@contextmanager
-def replacing(path: str | Path) -> Iterator[BinaryIO]:
-    """Open a binary file that takes the place of ``path`` when the block ends without an error.
-
-    It is written beside ``path`` and moved there; after an error or a crash ``path`` is as it was.
-    A link stays a link, whose target is replaced; a file keeps its permissions. What is no file,
-    such as a pipe or /dev/null, is written to as it is.
-    """
-    path = Path(os.path.realpath(path))
-    if path.exists() and not path.is_file():
-        with path.open("wb") as file:
-            yield file
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("w+b") as file:
-            if path.exists():
-                os.chmod(temporary, stat.S_IMODE(path.stat().st_mode))
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def sweep(folder: Path) -> None:
-    """Remove what crashes have left of `replacing` in a folder that no other process writes to."""
-    for left in folder.glob(".*.tmp"):
-        left.unlink(missing_ok=True)
-
-
-def write_atomically(path: str | Path, content: bytes) -> None:
-    """Replace the content of ``path``, whole or not at all."""
-    with replacing(path) as file:
-        file.write(content)
 
 
 def check_output(path: str | Path) -> Path:

@@ -14,8 +14,9 @@ import numpy as np
 from filelock import FileLock
 
 from mflows import runs, systems
-from mflows.data import Data, load, write_atomically
+from mflows.data import Data, load
 from mflows.experiments.driver import Job
+from mflows.files import write_atomically
 from mflows.training import fit
 
 STEPS, EPOCHS = 50, 3

@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from mflows import runs, systems
-from mflows.data import write_atomically
 from mflows.experiments.jobs import run_jobs
+from mflows.files import write_atomically
 from mflows.training import TrainingDiverged
 
 Row = dict[str, Any]

@@ -11,8 +11,8 @@ from statistics import mean, median
 from types import MappingProxyType
 from typing import Any
 
-from mflows.data import write_atomically
 from mflows.experiments import named, names
+from mflows.files import write_atomically
 
 HIGHER_IS_BETTER = (
     "outlier_auc",

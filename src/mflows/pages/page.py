@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from mflows.data import write_atomically
+from mflows.files import write_atomically
 from mflows.pages.content import Content, Table
 from mflows.pages.distributions import (
     conditioning_figure,

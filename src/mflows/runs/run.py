@@ -21,8 +21,9 @@ import jax
 import numpy as np
 
 from mflows import data as tables
-from mflows.data import Data, DataError, Split, write_atomically
+from mflows.data import Data, DataError, Split
 from mflows.data.checks import listed
+from mflows.files import write_atomically
 from mflows.flow import FARTHEST, Flow, Score
 from mflows.runs.config import Config
 from mflows.runs.provenance import UNKNOWN

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 from filelock import FileLock, Timeout
 
-from mflows.data import sweep, write_atomically
+from mflows.files import sweep, write_atomically
 from mflows.flow import Flow
 from mflows.runs.config import Config
 from mflows.runs.provenance import Clock, describe, now

