@@ -2,6 +2,7 @@
 
 import gzip
 import hashlib
+import importlib
 import struct
 import subprocess
 
@@ -82,6 +83,6 @@ def test_what_cannot_be_fetched(monkeypatch):
         mf.data.pictures("mnist-5k")
     with pytest.raises(NotFetched, match="apt-get to fetch any; got: there is no apt-get on this"):
         debian("any").__enter__()
-    monkeypatch.setattr("mflows.data.pictures.INSTALLED", "nowhere")
+    monkeypatch.setattr(importlib.import_module("mflows.data.pictures"), "INSTALLED", "nowhere")
     with pytest.raises(NotFetched, match=r"Where there is no apt-get, .* \(--files on the command"):
         mf.data.pictures("fashion-mnist")
