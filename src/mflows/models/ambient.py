@@ -80,6 +80,7 @@ def pie(
     blocks: int = 1,
     rank: int | None = None,
     tails: bool = False,
+    affine: bool = False,
     network: str = "dense",
     channels: int = 32,
 ) -> Flow:
@@ -103,6 +104,7 @@ def pie(
         blocks=blocks,
         rank=rank,
         tails=tails,
+        affine=affine,
         network=network,
         channels=channels,
     )
