@@ -31,5 +31,5 @@ EXPERIMENT = experiment(
     make,
     strange,
     axes={"model": SYSTEMS, "joints": ("2", "4")},
-    quick={"model": ("m-flow", "pae"), "joints": ("2",)},
+    quick={"model": ("m-flow",), "joints": ("2",)},
 )
