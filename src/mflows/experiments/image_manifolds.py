@@ -54,7 +54,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "pie": {"affine": True, "chart_layers": 6, "blocks": 2},
 }
 """Of systems by name; others have those of the library. PIE has the layers of the M-flow: splines
-do nothing beyond 6 units, and the first principal component of arms has a standard deviation of 30."""
+do nothing beyond 6 units, and the first principal component of arms has a standard deviation of
+30."""
 SYSTEMS = ("af", "pie", "pae", "m-flow", "me-flow")
 Make = Callable[[Mapping[str, str], bool], Immersion]
 
