@@ -85,7 +85,7 @@ def experiment(
         quick=quick,
         columns={
             "reconstruction": "reconstr.",
-            "gap": "|gap|",
+            "gap": "gap",
             "coverage_90": "coverage",
             "off": "off",
             "frechet": "Frechet",

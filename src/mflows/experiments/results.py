@@ -23,8 +23,9 @@ HIGHER_IS_BETTER = (
     "ESS",
     "log_prob",
     "log_posterior",
+    "auc",
 )
-COVERAGES, COVERED = ("coverage_1", "coverage_20", "recalibrated", "local"), 0.9
+COVERAGES, COVERED = ("coverage_1", "coverage_20", "coverage_90", "recalibrated", "local"), 0.9
 """Shares of truths in regions of a mass, and the mass."""
 NO_LABELS = ("status", "commit", "device")
 """Texts of a row that do not name its system."""
