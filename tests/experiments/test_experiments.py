@@ -41,7 +41,9 @@ def test_every_experiment_has_a_file():
         assert experiments.named(name).axes is not None
         stem = name.replace("-", "_")
         assert (folder / f"{stem}.py").is_file() or (folder / stem).is_dir()
-    with pytest.raises(ValueError, match=r"Expected an experiment out of: circle, .*got 'no-such'"):
+    with pytest.raises(
+        ValueError, match=r"Expected an experiment out of: arm, circle, .*got 'no-such'"
+    ):
         experiments.named("no-such")
 
 

@@ -146,19 +146,21 @@ def _in_two(mean: Float[ArrayLike, "..."]) -> tuple[np.ndarray, np.ndarray]:
     return high, mean - high
 
 
-def placements_of(part: PyTree) -> list[Placement]:
-    """The placements in a chart or density, in order.
-
-    Charts of images have two: one that turns, before layers that know what is beside what in an
-    image, and one that scales.
-    """
-    leaves = jax.tree.leaves(part, is_leaf=lambda leaf: isinstance(leaf, Placement))
-    return [leaf for leaf in leaves if isinstance(leaf, Placement)]
-
-
 def placement_of(part: PyTree) -> Placement | None:
     """The last placement in a chart or density, ``None`` if it has none."""
     return (placements_of(part) or [None])[-1]
+
+
+def placements_of(part: PyTree) -> list[Placement]:
+    """What is placed on data: the last placement in a chart or density, if it has one.
+
+    Charts of images have two, which are placed together: the first one turns, before layers that
+    know what is beside what in an image, and the last one scales.
+    """
+    leaves = jax.tree.leaves(part, is_leaf=lambda leaf: isinstance(leaf, Placement))
+    found = [leaf for leaf in leaves if isinstance(leaf, Placement)]
+    apart = len(found) > 1 and found[0].plane_dim and not found[-1].plane_dim
+    return [found[0], found[-1]] if apart else found[-1:]
 
 
 def outermost(chart: PyTree) -> Placement | None:
