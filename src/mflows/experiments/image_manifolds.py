@@ -1,4 +1,4 @@
-r"""What all experiments on images of a known density measure (``arm``, ``gan2d``, ``gan64d``).
+r"""What experiments on images of a known density measure, such as ``arm``.
 
 10,000 images to train on, at theta from the prior where there is one, and 1,000 to test on, at
 theta = 0. Every system trains for as many minutes (``--budget``), compiling not counted. The

@@ -52,10 +52,7 @@ def ambient_flow(
     shape, dim = point(shape)
     splines: Any = dict(bins=bins, interval=interval, blocks=blocks, cond_dim=size(cond_shape))
     if is_convolutional(network, shape):
-        images: Any = shape
-        stack = multiscale_stack(
-            key, images, layers=layers, affine=False, width=channels, **splines
-        )
+        stack = multiscale_stack(key, shape, layers=layers, affine=False, width=channels, **splines)
     else:
         stack = spline_stack(key, dim, layers=layers, linear=linear, width=width, **splines)
     chart = BijectionChart(shaped(stack, shape)).then(Placement.identity(shape, tails=tails))
