@@ -8,7 +8,7 @@ import pytest
 
 import mflows as mf
 from mflows.models import rebuild
-from mflows.models.building import by_size
+from mflows.models.building import by_size, directions
 
 
 def arguments(build, dim: int, **settings) -> dict:
@@ -33,6 +33,21 @@ def test_many_features_are_not_mixed_by_a_matrix_of_all():
     assert not by_size({"shape": (101,), **sizes})["linear"]
     assert by_size({"shape": (5000,), "linear": None, "rank": 40})["linear"]
     assert not by_size({"shape": (8,), "linear": False, "rank": None})["linear"]
+
+
+@pytest.mark.parametrize(
+    ("network", "shape", "n", "bent"),
+    [
+        ("dense", (1000,), 2, 1000),
+        ("dense", (1001,), 2, 256),
+        ("dense", (32, 32, 3), 100, 400),
+        ("dense", (1001,), 900, 1001),
+        ("convolutional", (32, 32, 3), 2, 64),
+        ("convolutional", (6, 6, 1), 2, 36),
+    ],
+)
+def test_runs_of_many_features_bend_in_some_directions(network, shape, n, bent):
+    assert directions(network, shape, n) == bent
 
 
 def test_a_flow_of_an_earlier_version_has_splines():

@@ -71,7 +71,7 @@ def test_features_come_in_batches():
 def test_errors_say_what_to_do():
     with pytest.raises(ValueError, match=r"\(N, H, W, C\) with 1 or 3 colours; got \(4, 8, 8\)"):
         image_features(np.zeros((4, 8, 8)))
-    with pytest.raises(ValueError, match=r"0 to 255\. Divide 8-bit values by 255"):
+    with pytest.raises(ValueError, match=r"0 to 255\. mflows.data.from_levels makes"):
         image_features(np.linspace(0, 255, 12).reshape(1, 2, 2, 3))
 
 

@@ -399,6 +399,17 @@ def test_objectives_are_what_the_flow_s_methods_say():
     np.testing.assert_allclose(Reconstruction()(flow, batch, None), error, rtol=1e-10)
 
 
+def test_a_point_far_off_counts_as_one_where_manifolds_are_judged():
+    flow = disturbed(line_flow())
+    x = np.random.default_rng(0).normal(size=(9, 2))
+    x[0] = 1e6, -1e6
+    batch, judged = Batch(jnp.asarray(x), None), Reconstruction().validate
+    scale = np.asarray(flow.chart.bijection.bijections[1].scale.tree)
+    errors = (((x - np.asarray(flow.project(x))) / scale) ** 2).mean(axis=1)
+    assert errors[0] > 1e6
+    np.testing.assert_allclose(judged(flow, batch, None), np.minimum(errors, 1).mean(), rtol=1e-6)
+
+
 def test_another_learning_rate_name_or_number_of_epochs_compiles_nothing_anew():
     traced = []
 

@@ -8,7 +8,7 @@ import pytest
 from paramax import unwrap
 
 import mflows as mf
-from mflows.charts import placement_of
+from mflows.charts import placement_of, placements_of
 from mflows.models import BUILDERS
 from mflows.simulators import named
 from mflows.training import Batch, starts
@@ -189,3 +189,21 @@ def test_a_rank_that_does_not_fit_is_refused():
     for rank in (2, 41):
         with pytest.raises(ValueError, match="Expected a rank above the dimension 2"):
             mf.models.m_flow(jr.key(0), (40,), 2, rank=rank)
+
+
+def test_images_share_one_scale_and_are_turned_before_their_convolutions():
+    rng = np.random.default_rng(0)
+    patterns = np.linalg.qr(rng.normal(size=(36, 3)))[0].T.reshape(3, 6, 6, 1)
+    x = 5 + np.einsum("ni,ihwc->nhwc", rng.normal(size=(200, 3)) * (3, 2, 0.1), patterns)
+    settings = {"network": "convolutional", "channels": 4, "rank": 3, "latent_layers": 1}
+    flow = mf.models.m_flow(jr.key(0), (6, 6, 1), 2, **settings)
+    placed = starts.place_chart(jr.key(1), flow, Batch(jnp.asarray(x), None))
+    turn, scaling = placements_of(placed.chart)
+    assert (turn.plane_dim, scaling.plane_dim) == (3, 0)
+    deviation = np.sqrt(x.var(axis=0).mean())
+    np.testing.assert_allclose(scaling.scale.tree, deviation)
+    np.testing.assert_allclose(scaling.centre, x.mean(axis=0))
+    np.testing.assert_array_equal(turn.scale.tree, 1)
+    # Layers start near the identity: the plane of the first two patterns leaves the third.
+    spread = np.sqrt(np.square(x - x.mean(axis=0)).sum(axis=(1, 2, 3))).mean()
+    assert float(placed.distance(x).mean()) < 0.1 * spread

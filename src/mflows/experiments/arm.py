@@ -3,7 +3,9 @@
     mflows experiment arm --seeds 3 --jobs 2 --budget 30
 
 Images 32 x 32 of ``mflows.simulators.Arm`` with n = 2 and 4 joints, whose log-density is exact;
-others have one joint more. What is measured stands in ``mflows.experiments.image_manifolds``.
+others have one joint more. What is measured stands in ``mflows.experiments.image_manifolds``. At 3
+minutes, medians of three seeds (docs/results/arm.md): reconstruction .049 (M-flow) and .048
+(M_e-flow), gap .205 and .198 for two joints; .088, .089, .826 and .770 for four.
 """
 
 from collections.abc import Mapping

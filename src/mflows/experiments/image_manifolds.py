@@ -16,8 +16,8 @@ coordinates z of test images are known, and so is their exact log-density.
 * AUC: images of another manifold against test images, by distance to the model's manifold, and
   ``auc_log_prob`` by -log p;
 * log_posterior: of the true theta, of 20 images, mean over five sets at each of three theta, with
-  a uniform grid over the prior's range (for a normal prior: 3 standard deviations); ``true`` is
-  that of the true density;
+  a uniform grid over the prior's range (for a normal prior: 3 standard deviations);
+  ``true_log_posterior`` is that of the true density;
 * seconds of 1,000 exact likelihoods, compiled before.
 """
 
@@ -44,6 +44,7 @@ from mflows.experiments.driver import Experiment, Job, Row, account, folder
 from mflows.flow import Flow
 from mflows.inference import log_likelihood, support
 from mflows.inference.likelihood import LogLikelihood
+from mflows.latents import Thickened
 from mflows.simulators.immersion import Immersion
 
 TRAIN, TEST, FEW = 10_000, 1_000, 200
@@ -95,7 +96,7 @@ def experiment(
             "cpu_seconds": "CPU s",
         },
         budget=30.0,
-        finish=_draw,
+        finish=partial(_draw, axes=[name for name in axes if name != "model"]),
         **more,
     )
 
@@ -151,12 +152,12 @@ def _numbers(
     key = jr.fold_in(jr.key(job.seed), 2)
     samples = np.asarray(flow.sample(key, () if theta is not None else (len(x),), theta))
     row: Row = {}
-    sheet = models.on_manifold(flow) if _is_pie(flow) else flow
+    sheet = models.on_manifold(flow) if isinstance(flow.latent, Thickened) else flow
     if not sheet.is_ambient:
         log_prob, distance = map(np.asarray, sheet.log_prob_and_distance(x, theta))
         gap = log_prob - test["log_prob"]
-        few = np.asarray(strange.simulate(key, jnp.zeros((len(x), *strange.prior.shape))))
-        other, far = map(np.asarray, sheet.log_prob_and_distance(few, theta))
+        others = np.asarray(strange.simulate(key, jnp.zeros((len(x), *strange.prior.shape))))
+        other, far = map(np.asarray, sheet.log_prob_and_distance(others, theta))
         row |= {
             "reconstruction": _per_pixel(distance, x) / unit,
             "gap": float(np.abs(gap).mean()),
@@ -174,19 +175,15 @@ def _numbers(
     reference = np.asarray(
         truth.simulate(jr.fold_in(key, 1), jnp.zeros((len(x), *truth.prior.shape)))
     )
-    row |= _by_features(samples, reference, quick=job.quick)
+    row |= _by_features(samples, reference)
     return row | (_posteriors(flow, truth, key) if truth.prior.shape[0] else {})
-
-
-def _is_pie(flow: Flow) -> bool:
-    return flow.is_ambient and hasattr(flow.latent, "along")
 
 
 def _per_pixel(distance: np.ndarray, x: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(distance)) / x[0].size))
 
 
-def _by_features(samples: np.ndarray, reference: np.ndarray, *, quick: bool) -> Row:
+def _by_features(samples: np.ndarray, reference: np.ndarray) -> Row:
     """Frechet and kernel distance, by principal components of the reference's pixels."""
     flat = reference.reshape(len(reference), -1)
     axes = np.linalg.svd(flat - flat.mean(0), full_matrices=False)[2][:COMPONENTS]
@@ -230,10 +227,9 @@ def _on_grid(likelihood: LogLikelihood, grid: Array) -> Array:
     return jax.vmap(likelihood)(grid)
 
 
-def _draw(out: Path, rows: list[Row]) -> None:
+def _draw(out: Path, rows: list[Row], axes: Sequence[str]) -> None:
     """Draw images of the truth, their projections and samples of every system of the first seed."""
     rows = [row for row in rows if row["seed"] == 0]
-    axes = [name for name in rows[0] if name in ("joints", "size")]
     for labels in dict.fromkeys(tuple(row[name] for name in axes) for row in rows):
         name = "-".join(labels) or "samples"
         with np.load(out / f"{'-'.join(['test', *labels, '0'])}.npz") as known:

@@ -67,23 +67,21 @@ def by_patches(x: Array, weight: Array, step: int) -> Array:
 
     Within a loop, as training is, XLA's takes 30 times as long on a CPU (jax issue 12868).
     """
-    size = len(weight)
+    kernel = weight.reshape(-1, weight.shape[-1])
+    return jnp.tensordot(jnp.concatenate(shifted(x, len(weight), step), axis=-1), kernel, 1)
+
+
+def shifted(x: Float[Array, "H W C"], size: int, step: int) -> list[Float[Array, "h w C"]]:
+    """What each number of a kernel of this side meets, row by row; beyond borders are zeros."""
     outs = [-(-side // step) for side in x.shape[:2]]
-    margins = [_padding(*each, size, step) for each in zip(x.shape[:2], outs, strict=True)]
-    padded, (rows, columns) = jnp.pad(x, [*margins, (0, 0)]), outs
-    patches = [
-        padded[i : i + step * rows : step, j : j + step * columns : step]
+    spans = [(out - 1) * step + 1 for out in outs]
+    lacking = [max(span + size - 1 - n, 0) for span, n in zip(spans, x.shape[:2], strict=True)]
+    x = jnp.pad(x, [*((n // 2, n - n // 2) for n in lacking), (0, 0)])
+    return [
+        x[i : i + spans[0] : step, j : j + spans[1] : step]
         for i in range(size)
         for j in range(size)
     ]
-    kernel = weight.reshape(-1, weight.shape[-1])
-    return jnp.tensordot(jnp.concatenate(patches, axis=-1), kernel, 1)
-
-
-def _padding(side: int, out: int, size: int, step: int) -> tuple[int, int]:
-    """Zeros before and after an axis, for so many patches."""
-    whole = max((out - 1) * step + size - side, 0)
-    return whole // 2, whole - whole // 2
 
 
 class Stage(eqx.Module):

@@ -20,6 +20,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from mflows.fetching import Wheel
+from mflows.nets.convolutional import convolved, shifted
 from mflows.nets.linear import full_precision
 from mflows.pretrained import Weights
 
@@ -58,12 +59,8 @@ class Convolution(eqx.Module):
     stride: int = eqx.field(static=True)
 
     def __call__(self, x: Float[Array, "H W in"]) -> Float[Array, "h w out"]:
-        strides, layout = (self.stride, self.stride), ("NHWC", "HWIO", "NHWC")
         with full_precision():
-            y = jax.lax.conv_general_dilated(
-                x[None], self.kernel, strides, "SAME", dimension_numbers=layout
-            )
-        return y[0] + self.bias
+            return convolved(x, self.kernel, self.stride) + self.bias
 
 
 class ChannelConvolution(eqx.Module):
@@ -82,17 +79,8 @@ class ChannelConvolution(eqx.Module):
     stride: int = eqx.field(static=True)
 
     def __call__(self, x: Float[Array, "H W channels"]) -> Float[Array, "h w channels"]:
-        k, step = len(self.kernel), self.stride
-        sizes = [-(-size // step) for size in x.shape[:2]]
-        spans = [(size - 1) * step + 1 for size in sizes]
-        lacking = [max(span + k - 1 - n, 0) for span, n in zip(spans, x.shape[:2], strict=True)]
-        x = jnp.pad(x, [*((n // 2, n - n // 2) for n in lacking), (0, 0)])
-        shifted = (
-            self.kernel[i, j, 0] * x[i : i + spans[0] : step, j : j + spans[1] : step]
-            for i in range(k)
-            for j in range(k)
-        )
-        return sum(shifted, self.bias)
+        weights = self.kernel.reshape(-1, self.kernel.shape[-1])
+        return sum(map(jnp.multiply, weights, shifted(x, len(self.kernel), self.stride)), self.bias)
 
 
 class Block(eqx.Module):
@@ -188,7 +176,8 @@ def image_features(
     if len(images) and not -0.5 <= images.min() <= images.max() <= 1.5:
         raise ValueError(
             "Expected values in [0, 1], of a model at most a little beyond; got "
-            f"{images.min():.3g} to {images.max():.3g}. Divide 8-bit values by 255."
+            f"{images.min():.3g} to {images.max():.3g}. mflows.data.from_levels makes them of "
+            "8-bit levels."
         )
     network = efficientnet_lite0() if network is None else network
     found = []

@@ -265,7 +265,8 @@ class _Training:
                 at.state, at.losses, done = state, losses, len(losses)
                 signals.check()
                 self.monitor.part(bar, at.epochs + done / blocks, sum(losses) / done)
-                if done < blocks and time.monotonic() - saved > SAVE_SECONDS:
+                overdue = time.monotonic() - saved > SAVE_SECONDS
+                if done < blocks and overdue and math.isfinite(losses[-1]):
                     self._save(at)
                     saved = time.monotonic()
             state, losses = loop.judge(at.state, at.epochs, at.losses)

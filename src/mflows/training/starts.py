@@ -250,7 +250,7 @@ def _standardisation(old: Sequence[Placement], x: np.ndarray) -> Placement:
     found, tails = moments(x), old[-1].tails is not None
     centre, scale = found.centre, found.unit(x.dtype)
     if x.ndim > 2:
-        scale = np.full_like(scale, np.sqrt(np.mean(np.square(x - centre))))
+        scale = np.full_like(scale, np.sqrt(np.mean(np.square(found.scale))) or 1.0)
     indices = tail_indices((x - centre) / scale) if tails else None
     return Placement(centre, scale, np.eye(old[0].plane_dim, x[0].size), indices)
 
