@@ -29,9 +29,10 @@ def simulate(
     element, flavours and channel; what was generated before is read from the cache.
     wbf-higgs+hadrons has multi-parton interactions and hadronisation.
 
-    Images, of faces and conditional-faces, go into .npz, .h5 and .npy files. Beside them is z, the
-    coordinates of each on its manifold; log_prob_of(z, theta) of the simulator is their exact log
-    density. The generator of faces is fetched once, by pip.
+    Images, of arm, faces and conditional-faces, go into .npz, .h5 and .npy files. Beside them is z,
+    the coordinates of each on its manifold; log_prob_of(z, theta) of the simulator is their exact
+    log density. The generator of faces is fetched once, by pip. Numbers of a simulator are set as in
+    arm+joints=4+size=64.
 
     **Examples**
 
@@ -40,6 +41,8 @@ def simulate(
         mflows simulate circle --events 10000 --out circle.csv
 
         mflows simulate wbf-higgs --events 100000 --out higgs.npz
+
+        mflows simulate arm+joints=4 --events 10000 --out arm.npz
 
         mflows simulate faces --events 10000 --out faces.npz
     """
