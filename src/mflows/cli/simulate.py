@@ -31,8 +31,8 @@ def simulate(
 
     Images, of arm, faces and conditional-faces, go into .npz, .h5 and .npy files. Beside them is z,
     the coordinates of each on its manifold; log_prob_of(z, theta) of the simulator is their exact
-    log density. The generator of faces is fetched once, by pip. Numbers of a simulator are set as in
-    arm+joints=4+size=64.
+    log density. The generator of faces is fetched once, by pip. Numbers of a simulator are set as
+    in arm+joints=4+size=64.
 
     **Examples**
 
