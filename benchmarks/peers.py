@@ -72,7 +72,9 @@ def nflows_stack(dim: int, size: Size, layers: int) -> CompositeTransform:
     return CompositeTransform(steps)
 
 
-def torch_training(parameters, loss: Callable, x: torch.Tensor, steps: int) -> Call:
+def torch_training(
+    parameters, loss: Callable, x: torch.Tensor, steps: int, batch_size: int = BATCH
+) -> Call:
     """``steps`` steps of AdamW with clipped gradients and a cosine schedule."""
     parameters = list(parameters)
     x = x.to(DEVICE)
@@ -80,7 +82,7 @@ def torch_training(parameters, loss: Callable, x: torch.Tensor, steps: int) -> C
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 1000 * steps)
 
     def call():
-        for batch in x[: steps * BATCH].split(BATCH):
+        for batch in x[: steps * batch_size].split(batch_size):
             optimizer.zero_grad()
             loss(batch).backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)

@@ -54,15 +54,23 @@ def test_charts_bend_in_the_directions_that_few_points_span(model):
     assert json.loads(tall.built[1])["rank"] is None
 
 
+@pytest.mark.parametrize(("columns", "rank"), [(20, None), (1001, 256)])
+def test_an_ambient_flow_of_many_features_bends_in_some_directions(columns, rank):
+    data = Data(np.random.default_rng(0).normal(size=(9, columns)))
+    flow = Config("wide.npy", model="af", settings={"width": 4}).resolved(8).setup(data).flow
+    assert json.loads(flow.built[1])["rank"] == rank
+
+
 def test_the_training_of_a_large_flow_is_bounded_and_says_so():
     wide = Data(np.random.default_rng(0).normal(size=(300, 5000)))
-    config = Config("wide.npy", model="af")
+    config = Config("wide.npy", model="af", settings={"rank": 5000})
     with pytest.warns(UserWarning, match=r"48,923,840 parameters.*at most 204 epochs, not 2000"):
         assert config.resolved(270, wide).epochs == 204
     assert replace(config, epochs=500).resolved(270, wide).epochs == 500
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert config.resolved(270, Data(wide.x[:, :3])).epochs == 2000
+        narrow = replace(config, settings={})
+        assert narrow.resolved(270, Data(wide.x[:, :3])).epochs == 2000
 
 
 def test_a_run_of_an_earlier_version_has_no_shape(trained):

@@ -6,17 +6,20 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from PIL import Image
+from tests.simulators import generators
 
 from mflows import experiments
-from mflows.experiments import image_manifolds
+from mflows.data import DataError
+from mflows.experiments import gan2d, gan64d, image_folder, image_manifolds
 from mflows.inference.likelihood import LogLikelihood
-from mflows.simulators import Arm
+from mflows.simulators import Arm, ConditionalFaces, Faces, dcgan
 
 
 def test_arm(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(image_manifolds, "TRAIN", 2000)
     monkeypatch.setattr(image_manifolds, "TEST", 400)
-    monkeypatch.setattr(image_manifolds, "FEW", 2)
+    monkeypatch.setattr(image_manifolds, "FEW", 20)
     experiments.named("arm")(tmp_path, quick=True)
     (row,) = json.loads((tmp_path / "results.json").read_text())
     assert row["status"] == "finished"
@@ -50,3 +53,71 @@ def test_the_posterior_of_the_true_density_is_the_truth_s(monkeypatch):
     arm = Arm(2, 8)
     row = image_manifolds._posteriors(arm, arm, jr.key(0))
     assert row["log_posterior"] == pytest.approx(row["true_log_posterior"], abs=1e-3)
+
+
+def test_faces_of_both_experiments(monkeypatch):
+    monkeypatch.setattr(dcgan, "faces", generators.faces)
+    for module, kind, n in ((gan2d, Faces, 2), (gan64d, ConditionalFaces, 64)):
+        made = module.EXPERIMENT.measure.keywords
+        truth, others = (made[name]({"size": "32"}, False) for name in ("make", "strange"))
+        assert (type(truth), truth.latent_dim) == (kind, n)
+        assert truth.shape == others.shape == (32, 32, 3)
+        assert made["make"]({"size": "32"}, True).shape == (16, 16, 3)
+
+
+def test_image_folder(tmp_path, capsys):
+    experiments.named("image-folder")(tmp_path, quick=True)
+    (row,) = json.loads((tmp_path / "results.json").read_text())
+    assert row["status"] == "finished"
+    names = ("reconstruction", "auc", "auc_log_prob", "auc_both", "frechet", "seconds", "pca_auc")
+    assert np.isfinite([row[name] for name in names]).all()
+    assert 0 < row["pca_reconstruction"] < 1
+    assert (tmp_path / "digits-2.png").is_file()
+    assert "Real pictures" in capsys.readouterr().out
+
+
+def test_pictures_of_a_folder_are_on_one_side_each(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(30):
+        Image.fromarray(rng.integers(256, size=(40, 32, 3), dtype=np.uint8)).save(
+            tmp_path / f"{i}.png"
+        )
+    sets = image_folder._levels(str(tmp_path), 0, False)
+    assert [len(part) for part in sets.values()] == [27, 3, 3]
+    assert len(np.unique(np.concatenate([sets["train"], sets["test"]]), axis=0)) == 30
+    assert sets["others"].shape[1:] == (32, 32, 3)
+
+
+def test_too_few_pictures(tmp_path):
+    for i in range(3):
+        Image.new("RGB", (8, 8), (i, 0, 0)).save(tmp_path / f"{i}.png")
+    with pytest.raises(DataError, match="Expected at least 20 pictures"):
+        image_folder._levels(str(tmp_path), 0, False)
+
+
+def test_a_class_is_left_out_of_the_digits():
+    digits = image_folder.pictures("digits")
+    sets = image_folder._levels("digits", 3, False)
+    known = {picture.tobytes(): label for picture, label in zip(*digits, strict=True)}
+    assert {known[each.tobytes()] for each in sets["others"]} == {3}
+    assert 3 not in {known[each.tobytes()] for each in sets["train"]}
+
+
+def test_components_are_scikit_learn_s_by_another_way():
+    """The error of n components is that of the singular vectors left out."""
+    x = np.random.default_rng(1).normal(size=(50, 3, 2, 1)).astype(np.float32)
+    row = image_folder._components(2, x, x, x + 9)
+    flat = x.reshape(50, -1) - x.reshape(50, -1).mean(0)
+    left = np.linalg.svd(flat, compute_uv=False)[2:]
+    expected = np.sqrt(np.square(left).sum() / np.square(flat).sum())
+    assert row["pca_reconstruction"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_values_of_an_axis(tmp_path):
+    arm = experiments.named("arm")
+    with pytest.raises(ValueError, match="Expected an axis out of: joints; got 'joint'"):
+        arm(tmp_path, only={"joint": ["2"]})
+    spheres = experiments.named("circle")
+    with pytest.raises(ValueError, match=r"Expected values of noise out of: 0, 0.01; got 0.1\."):
+        spheres(tmp_path, only={"noise": ["0.1"]})
+    assert arm._axes({}, {"joints": ["8"]}, quick=False)["joints"] == ("8",)

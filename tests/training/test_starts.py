@@ -191,6 +191,22 @@ def test_a_rank_that_does_not_fit_is_refused():
             mf.models.m_flow(jr.key(0), (40,), 2, rank=rank)
 
 
+def test_an_ambient_flow_of_some_rank_is_placed_where_the_data_vary():
+    """What is left out is normal, with a density that knows its volume."""
+    x = np.random.default_rng(0).normal(size=(50, 5)) @ np.random.default_rng(1).normal(size=(5, 5))
+    flow = mf.models.ambient_flow(jr.key(0), (5,), rank=2, layers=1, width=4, affine=True)
+    flow = starts.place_chart(jr.key(0), flow, Batch(jnp.asarray(x), None))
+    z = (x - x.mean(0)) / x.std(0)
+    variances = np.linalg.svd(z, compute_uv=False)[:2] ** 2 / len(x)
+    u = np.asarray(flow.encode(x))
+    np.testing.assert_allclose(np.var(u[:, :2], axis=0), variances, rtol=0.2)  # nearly the identity
+    jacobian = jax.jacfwd(lambda x: flow.encode(x))(jnp.asarray(x[0]))
+    expected = jax.scipy.stats.norm.logpdf(u[0]).sum() + np.linalg.slogdet(jacobian)[1]
+    assert flow.log_prob(x[0]) == pytest.approx(float(expected))
+    with pytest.raises(ValueError, match="Expected a rank above the dimension 0"):
+        mf.models.ambient_flow(jr.key(0), (5,), rank=6)
+
+
 def test_images_share_one_scale_and_are_turned_before_their_convolutions():
     rng = np.random.default_rng(0)
     patterns = np.linalg.qr(rng.normal(size=(36, 3)))[0].T.reshape(3, 6, 6, 1)

@@ -1,7 +1,7 @@
 """``mflows experiment``: run an experiment of the field by name."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,6 +23,16 @@ def experiment(
             "settings that are on, a recipe. [default: the experiment's own]",
         ),
     ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--only",
+            metavar="AXIS=A,B",
+            help="Values of an axis of the table, as in joints=2,4 or pictures=FOLDER; again for "
+            "another axis. [default: the experiment's own]",
+            show_default=False,
+        ),
+    ] = None,
     seeds: Annotated[int, typer.Option(max=10_000, help="Number of seeds, 0, 1, ...")] = 1,
     jobs: Annotated[
         int, typer.Option(max=10_000, help="Trainings side by side, one core each.")
@@ -34,7 +44,7 @@ def experiment(
         float | None,
         typer.Option(
             metavar="MINUTES",
-            help="Minutes of training of each row, of experiments on particle physics. "
+            help="Minutes of training of each row, of particle physics and images. "
             "[default: the experiment's own]",
         ),
     ] = None,
@@ -54,15 +64,22 @@ def experiment(
         mflows experiment polynomial-surface --models m-flow,af --seeds 5 --out runs/surface
 
         mflows experiment particle-physics --seeds 3 --jobs 2 --budget 30
+
+        mflows experiment image-folder --only pictures=photographs/ --only n=2,8
     """
     for option, value in (("--seeds", seeds), ("--jobs", jobs)):
         if value < 1:
             raise typer.BadParameter(f"Expected {option} >= 1; got {value}.")
-    given = {}
+    given: dict[str, Any] = {}
     if models is not None:
         given["models"] = names(models)
         if not given["models"]:
             raise typer.BadParameter("Expected at least one model in --models.")
+    for each in only or ():
+        axis, equals, values = each.partition("=")
+        if not equals or not names(values):
+            raise typer.BadParameter(f"Expected --only AXIS=A,B, as in joints=2,4; got {each!r}.")
+        given.setdefault("only", {})[axis.strip()] = names(values)
     if quick:
         compile_quickly()
     from mflows import experiments

@@ -123,6 +123,7 @@ class Experiment:
         system: The only system that the experiment is about; others that are asked for are left
             out.
         quick: Axes of the short version where they differ.
+        free: Axes that take other values than those listed, too.
         seeds: Number of seeds by default.
         seed: What the seed is called in rows.
         most_seeds: Largest number of seeds, if there is one.
@@ -139,6 +140,7 @@ class Experiment:
     columns: Mapping[str, str]
     system: str | None = None
     quick: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    free: Sequence[str] = ()
     seeds: int = 1
     seed: str = "seed"
     most_seeds: int | None = None
@@ -157,6 +159,7 @@ class Experiment:
         jobs: int = 1,
         overwrite: bool = False,
         budget: float | None = None,
+        only: Mapping[str, Sequence[str]] | None = None,
     ) -> None:
         """Measure every row, print the table, write ``results.json``, reports and figures.
 
@@ -171,12 +174,13 @@ class Experiment:
             jobs: Trainings side by side.
             overwrite: Train again what has been trained before.
             budget: Minutes of training of a row; by default the experiment's own.
+            only: Axis -> the values to take, by default the experiment's own.
 
         Raises:
-            ValueError: If models, seeds or budget make no sense to the experiment, or the folder
-                holds rows of its other version or of another budget.
+            ValueError: If models, values, seeds or budget make no sense to the experiment, or the
+                folder holds rows of its other version or of another budget.
         """
-        axes = self._axes(models, quick=quick)
+        axes = self._axes({} if models is None else {"model": models}, only or {}, quick=quick)
         count = self.seeds if seeds is None else seeds
         if self.most_seeds is not None and count > self.most_seeds:
             raise ValueError(
@@ -226,22 +230,35 @@ class Experiment:
             wanted = {(*job.labels.values(), job.seed) for job in asked}
             self.finish(out, [row for row in rows if self._key(row) in wanted])
 
-    def _axes(self, models: Sequence[str] | None, *, quick: bool) -> dict[str, tuple[str, ...]]:
+    def _axes(
+        self, models: Mapping[str, Sequence[str]], only: Mapping[str, Sequence[str]], *, quick: bool
+    ) -> dict[str, tuple[str, ...]]:
         axes = {**self.axes, **(self.quick if quick else {})}
-        if models is not None:
-            for name in models:
-                if name not in self.axes.get("model", ()):  # which may hold what is no system
-                    systems.parse(name)
-            if self.system is not None:
-                only = [name for name in models if systems.parse(name).model == self.system]
-                if not only:
-                    raise ValueError(
-                        f"Expected {self.system} among the models of this experiment; got "
-                        f"{', '.join(models)}."
-                    )
-                models = only
-            if "model" in axes:
-                axes["model"] = models
+        for name, values in only.items():
+            if name == "model" or name not in axes:
+                known = [each for each in axes if each != "model"]
+                raise ValueError(
+                    f"Expected an axis out of: {', '.join(known) or 'none'}; got {name!r}."
+                )
+            strange = [] if name in self.free else [v for v in values if v not in self.axes[name]]
+            if strange or not values:
+                raise ValueError(
+                    f"Expected values of {name} out of: {', '.join(self.axes[name])}; got "
+                    f"{', '.join(strange) or 'none'}."
+                )
+        axes |= only
+        for model in models.get("model", ()):
+            if model not in self.axes.get("model", ()):  # which may hold what is no system
+                systems.parse(model)
+        if self.system is not None and models:
+            own = [each for each in models["model"] if systems.parse(each).model == self.system]
+            if not own:
+                raise ValueError(
+                    f"Expected {self.system} among the models of this experiment; got "
+                    f"{', '.join(models['model'])}."
+                )
+            models = {"model": own}
+        axes |= {name: values for name, values in models.items() if name in axes}
         return {label: tuple(values) for label, values in axes.items()}
 
     def _row(self, job: Job) -> Row:

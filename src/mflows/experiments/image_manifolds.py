@@ -1,4 +1,4 @@
-r"""What experiments on images of a known density measure, such as ``arm``.
+r"""What experiments on images of a known density measure: ``arm``, ``gan2d`` and ``gan64d``.
 
 10,000 images to train on, at theta from the prior where there is one, and 1,000 to test on, at
 theta = 0. Every system trains for as many minutes (``--budget``), compiling not counted. The
@@ -10,11 +10,13 @@ coordinates z of test images are known, and so is their exact log-density.
   difference. Of systems whose density is on a manifold; of PIE that on its sheet;
 * coverage_90: share of test images within the region of highest density of mass 90% of the
   model's own samples; ``coverage_error`` is the largest error over all masses;
-* off: root mean square distance of samples to the true manifold, per pixel, in the same units;
+* off: root mean square distance of samples to the true manifold, per pixel, in the same units (of
+  200 samples; of 20 where the manifold has more than 8 dimensions);
 * frechet, kernel: distances of samples and other images of the truth, as many of both, by the
-  features that the row names;
-* AUC: images of another manifold against test images, by distance to the model's manifold, and
-  ``auc_log_prob`` by -log p;
+  features that the row names: principal components of pixels, or those of EfficientNet-lite0;
+* AUC: images of another manifold against test images, by distance d to the model's manifold, and
+  ``auc_log_prob`` by -log p; ``auc_both`` by d^2 / 2 v - log p, with v = mean d^2 / (D - n) of
+  images to train on;
 * log_posterior: of the true theta, of 20 images, mean over five sets at each of three theta, with
   a uniform grid over the prior's range (for a normal prior: 3 standard deviations);
   ``true_log_posterior`` is that of the true density;
@@ -45,13 +47,15 @@ from mflows.flow import Flow
 from mflows.inference import log_likelihood, support
 from mflows.inference.likelihood import LogLikelihood
 from mflows.latents import Thickened
+from mflows.nets import efficientnet_lite0, image_features
 from mflows.simulators.immersion import Immersion
 
 TRAIN, TEST, FEW = 10_000, 1_000, 200
+EASY = 8  # dimensions up to which the nearest image of the truth is found soon
 SETS, IMAGES, GRID = 5, 20, 41
-COMPONENTS = 64
+COMPONENTS, SHOWN = 64, 8
 SETTINGS: dict[str, dict[str, Any]] = {
-    "af": {"network": "convolutional", "layers": 2, "channels": 16},
+    "af": {"affine": True, "layers": 6, "blocks": 2},
     "pie": {"affine": True, "chart_layers": 6, "blocks": 2},
 }
 """Of systems by name; others have those of the library. PIE has the layers of the M-flow: splines
@@ -67,7 +71,8 @@ def experiment(
     strange: Make,
     axes: Mapping[str, Sequence[str]],
     quick: Mapping[str, Sequence[str]],
-    **more: Any,
+    *,
+    pretrained: bool = False,
 ) -> Experiment:
     """An experiment on the images of a simulator.
 
@@ -77,13 +82,14 @@ def experiment(
         strange: The same for the images of another manifold.
         axes: As for ``Experiment``.
         quick: As for ``Experiment``.
-        **more: Further fields of ``Experiment``.
+        pretrained: Whether Frechet distances are by the features of a pretrained network.
     """
     return Experiment(
         title=title,
-        measure=partial(_measure, make=make, strange=strange),
+        measure=partial(_measure, make=make, strange=strange, pretrained=pretrained),
         axes=axes,
         quick=quick,
+        free=[name for name in axes if name != "model"],
         columns={
             "reconstruction": "reconstr.",
             "gap": "gap",
@@ -97,11 +103,10 @@ def experiment(
         },
         budget=30.0,
         finish=partial(_draw, axes=[name for name in axes if name != "model"]),
-        **more,
     )
 
 
-def _measure(job: Job, make: Make, strange: Make) -> Row:
+def _measure(job: Job, make: Make, strange: Make, *, pretrained: bool) -> Row:
     """Train a system for its budget, and measure."""
     model = job.labels["model"]
     truth = make(job.labels, job.quick)
@@ -120,9 +125,18 @@ def _measure(job: Job, make: Make, strange: Make) -> Row:
     }
     epochs = epochs_of_run(job, where, train, model, **asked)
     run = job.train(where, train, model, epochs=epochs, **asked)
+    with np.load(train) as known:
+        x = known["x"]
     with np.load(test) as known:
-        row = _numbers(run.flow, truth, dict(known), strange(job.labels, job.quick), job)
-    return {**account(run), "epochs": len(run.history), **row}
+        row = _numbers(run.flow, truth, x, dict(known), strange(job.labels, job.quick), job)
+    samples, reference = row.pop("samples"), row.pop("reference")
+    row |= by_features(samples, reference, pretrained=pretrained and not job.quick)
+    return {
+        **account(run),
+        "device": jax.devices()[0].device_kind,
+        "epochs": len(run.history),
+        **row,
+    }
 
 
 def _others(labels: Mapping[str, str]) -> list[str]:
@@ -144,52 +158,101 @@ def _simulate(path: Path, truth: Immersion, job: Job, *, test: bool) -> None:
 
 
 def _numbers(
-    flow: Flow, truth: Immersion, test: Mapping[str, np.ndarray], strange: Immersion, job: Job
+    flow: Flow,
+    truth: Immersion,
+    train: np.ndarray,
+    test: Mapping[str, np.ndarray],
+    strange: Immersion,
+    job: Job,
 ) -> Row:
     x = test["x"]
-    unit = float(np.sqrt(np.var(x, axis=0).mean()))
     theta = None if flow.cond_shape is None else jnp.zeros((len(x), *flow.cond_shape))
     key = jr.fold_in(jr.key(job.seed), 2)
-    samples = np.asarray(flow.sample(key, () if theta is not None else (len(x),), theta))
-    row: Row = {}
-    sheet = models.on_manifold(flow) if isinstance(flow.latent, Thickened) else flow
-    if not sheet.is_ambient:
-        log_prob, distance = map(np.asarray, sheet.log_prob_and_distance(x, theta))
+    others = np.asarray(strange.simulate(key, jnp.zeros((len(x), *strange.prior.shape))))
+    row, log_prob = by_images(flow, train, x, others, theta)
+    if log_prob is not None:
         gap = log_prob - test["log_prob"]
-        others = np.asarray(strange.simulate(key, jnp.zeros((len(x), *strange.prior.shape))))
-        other, far = map(np.asarray, sheet.log_prob_and_distance(others, theta))
-        row |= {
-            "reconstruction": _per_pixel(distance, x) / unit,
-            "gap": float(np.abs(gap).mean()),
-            "gap_mean": float(gap.mean()),
-            "auc": metrics.outlier_auc(distance, far)["outlier_auc"],
-            "auc_log_prob": metrics.outlier_auc(-log_prob, -other)["outlier_auc"],
-        }
+        row |= {"gap": float(np.abs(gap).mean()), "gap_mean": float(gap.mean())}
+    samples = np.asarray(flow.sample(key, () if theta is not None else (len(x),), theta))
+    density = flow.log_prob(x, theta)
+    covered = metrics.coverage(np.asarray(flow.log_prob(samples, theta)), np.asarray(density))
+    row |= {name: covered[name] for name in ("coverage_90", "coverage_error")}
+    few = samples[: FEW if truth.latent_dim <= EASY and not job.quick else FEW // 10]
+    row["off"] = _per_pixel(np.asarray(truth.distance(few)), x) / spread(x)
+    reference = truth.simulate(jr.fold_in(key, 1), jnp.zeros((len(x), *truth.prior.shape)))
+    row |= _posteriors(flow, truth, key) if truth.prior.shape[0] else {}
+    return row | {"samples": samples, "reference": np.asarray(reference)}
+
+
+def by_images(
+    flow: Flow, train: np.ndarray, x: np.ndarray, others: np.ndarray, theta: Array | None = None
+) -> tuple[Row, np.ndarray | None]:
+    """What other images tell: reconstruction, AUC and the time of a likelihood.
+
+    Args:
+        flow: The model.
+        train: Images it was trained on.
+        x: Images to test on.
+        others: Outliers, as many.
+        theta: Of all test images and outliers.
+
+    Returns:
+        The numbers, and log p of the test images on the model's sheet, if it has one.
+    """
+    row: Row = {}
     flow.log_prob(x, theta)  # compiled
     started = time.perf_counter()
-    density = np.asarray(flow.log_prob(x, theta))
+    np.asarray(flow.log_prob(x, theta))
     row["seconds"] = (time.perf_counter() - started) * 1000 / len(x)
-    covered = metrics.coverage(np.asarray(flow.log_prob(samples, theta)), density)
-    row |= {name: covered[name] for name in ("coverage_90", "coverage_error")}
-    row["off"] = _per_pixel(np.asarray(truth.distance(samples[:FEW])), x) / unit
-    reference = np.asarray(
-        truth.simulate(jr.fold_in(key, 1), jnp.zeros((len(x), *truth.prior.shape)))
-    )
-    row |= _by_features(samples, reference)
-    return row | (_posteriors(flow, truth, key) if truth.prior.shape[0] else {})
+    sheet = models.on_manifold(flow) if isinstance(flow.latent, Thickened) else flow
+    if sheet.is_ambient:
+        scores = {"auc_log_prob": [-np.asarray(flow.log_prob(part, theta)) for part in (x, others)]}
+        return row | _aucs(scores), None
+    found = [sheet.log_prob_and_distance(part, theta) for part in (x, others)]
+    log_prob = [np.asarray(each.log_prob, np.float64) for each in found]
+    distance = [np.asarray(each.distance, np.float64) for each in found]
+    known = train[: len(x)]
+    variance = np.square(np.asarray(sheet.distance(known, theta))).mean()
+    variance /= sheet.dim - sheet.latent_dim
+    scores = {
+        "auc": distance,
+        "auc_log_prob": [-each for each in log_prob],
+        "auc_both": [d**2 / (2 * variance) - p for d, p in zip(distance, log_prob, strict=True)],
+    }
+    return row | {"reconstruction": _per_pixel(distance[0], x) / spread(x)} | _aucs(
+        scores
+    ), log_prob[0]
+
+
+def _aucs(scores: Mapping[str, Sequence[np.ndarray]]) -> Row:
+    return {name: metrics.outlier_auc(*both)["outlier_auc"] for name, both in scores.items()}
+
+
+def spread(x: np.ndarray) -> float:
+    """Standard deviation of all pixels of all images about the mean image."""
+    return float(np.sqrt(np.var(x, axis=0).mean()))
 
 
 def _per_pixel(distance: np.ndarray, x: np.ndarray) -> float:
     return float(np.sqrt(np.mean(np.square(distance)) / x[0].size))
 
 
-def _by_features(samples: np.ndarray, reference: np.ndarray) -> Row:
-    """Frechet and kernel distance, by principal components of the reference's pixels."""
-    flat = reference.reshape(len(reference), -1)
-    axes = np.linalg.svd(flat - flat.mean(0), full_matrices=False)[2][:COMPONENTS]
-    both = [each.reshape(len(each), -1) @ axes.T for each in (samples, reference)]
+def by_features(samples: np.ndarray, reference: np.ndarray, *, pretrained: bool) -> Row:
+    """Frechet and kernel distance of as many images.
+
+    By EfficientNet-lite0 if ``pretrained``, else by principal components of the reference's pixels.
+    """
+    if pretrained:
+        network = efficientnet_lite0()
+        both = [image_features(each.clip(0, 1), network) for each in (samples, reference)]
+        features = "EfficientNet-lite0"
+    else:
+        flat = reference.reshape(len(reference), -1)
+        axes = np.linalg.svd(flat - flat.mean(0), full_matrices=False)[2][:COMPONENTS]
+        both = [each.reshape(len(each), -1) @ axes.T for each in (samples, reference)]
+        features = f"{len(axes)} principal components"
     return {
-        "features": f"{len(axes)} principal components",
+        "features": features,
         "frechet": metrics.frechet_distance(*both)["frechet_distance"],
         "kernel": metrics.kernel_distance(*both)["kernel_distance"],
     }
@@ -231,21 +294,35 @@ def _draw(out: Path, rows: list[Row], axes: Sequence[str]) -> None:
     """Draw images of the truth, their projections and samples of every system of the first seed."""
     rows = [row for row in rows if row["seed"] == 0]
     for labels in dict.fromkeys(tuple(row[name] for name in axes) for row in rows):
-        name = "-".join(labels) or "samples"
         with np.load(out / f"{'-'.join(['test', *labels, '0'])}.npz") as known:
-            test = known["x"][:8]
-        shown = {"truth": test}
-        for row in rows:
-            if tuple(row[each] for each in axes) != labels:
-                continue
-            flow = runs.open_run(folder(out, row["model"], *labels, 0)).flow
-            theta = None if flow.cond_shape is None else jnp.zeros((len(test), *flow.cond_shape))
-            if not flow.is_ambient:
-                shown[f"{row['model']}, projected"] = np.asarray(flow.project(test, theta))
-            size = () if theta is not None else (len(test),)
-            shown[row["model"]] = np.asarray(flow.sample(jr.key(0), size, theta))
-        draw_images(out / f"{name}.png", shown)
+            test = known["x"]
+        runs_of = {
+            row["model"]: folder(out, row["model"], *labels, 0)
+            for row in rows
+            if tuple(row[each] for each in axes) == labels
+        }
+        draw_systems(out / f"{'-'.join(labels) or 'samples'}.png", test, runs_of)
     Console().print(f"Figures: *.png in {out}")
+
+
+def draw_systems(path: Path, test: np.ndarray, runs_of: Mapping[str, Path]) -> None:
+    """Draw test images, and of every system's run their projections and samples.
+
+    Args:
+        path: File to write.
+        test: Images.
+        runs_of: System -> folder of its run.
+    """
+    test = test[:SHOWN]
+    shown = {"truth": test}
+    for name, where in runs_of.items():
+        flow = runs.open_run(where).flow
+        theta = None if flow.cond_shape is None else jnp.zeros((len(test), *flow.cond_shape))
+        if not flow.is_ambient:
+            shown[f"{name}, projected"] = np.asarray(flow.project(test, theta))
+        size = () if theta is not None else (len(test),)
+        shown[name] = np.asarray(flow.sample(jr.key(0), size, theta))
+    draw_images(path, shown)
 
 
 def draw_images(path: Path, rows: Mapping[str, np.ndarray]) -> None:
@@ -257,6 +334,6 @@ def draw_images(path: Path, rows: Mapping[str, np.ndarray]) -> None:
         panel.axis("off")
     for (name, images), line in zip(rows.items(), panels, strict=True):
         for image, panel in zip(images, line, strict=False):
-            panel.imshow(np.clip(image, 0, 1))
+            panel.imshow(np.clip(image, 0, 1), cmap="gray", vmin=0, vmax=1)
         line[0].text(-0.1, 0.5, name, transform=line[0].transAxes, ha="right", va="center")
     figure.savefig(path, dpi=100)

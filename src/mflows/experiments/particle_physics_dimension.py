@@ -92,6 +92,7 @@ def finish(out: Path, rows: list[Row]) -> None:
 EXPERIMENT = Experiment(
     title="Reconstruction of collider events against n",
     measure=measure,
+    free=("n",),
     axes={"n": ("8", "10", "11", "12", "13", "14", "16"), "model": ("pae", "m-flow")},
     quick={"n": ("14",), "model": ("pae",)},
     columns={

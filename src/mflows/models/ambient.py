@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import jax.numpy as jnp
 import jax.random as jr
+from flowjax.bijections import Affine, Concatenate
 from flowjax.distributions import StandardNormal
 from jaxtyping import PRNGKeyArray
 
@@ -18,6 +20,7 @@ from mflows.charts import (
 from mflows.flow import Flow
 from mflows.latents import Thickened
 from mflows.models.building import (
+    check_rank,
     conditions,
     coupling_parts,
     is_convolutional,
@@ -39,23 +42,36 @@ def ambient_flow(
     interval: float = 6.0,
     width: int = 64,
     blocks: int = 1,
+    rank: int | None = None,
     tails: bool = False,
+    affine: bool = False,
     network: str = "dense",
     channels: int = 32,
 ) -> Flow:
     """An ambient flow (AF): an ordinary normalizing flow on all of R^D.
 
-    Arguments are those of `m_flow`, but for ``layers``, the number of spline coupling layers. With
-    convolutional networks it has those of ``mflows.charts.multiscale_stack`` alone, so many at
-    every level.
+    Arguments are those of `m_flow`, but for ``layers``, the number of coupling layers. With a
+    ``rank`` these move so many directions, those in which the data vary most, and the others are
+    normal. With convolutional networks it has the layers of ``mflows.charts.multiscale_stack``
+    alone, so many at every level.
     """
     shape, dim = point(shape)
-    splines: Any = dict(bins=bins, interval=interval, blocks=blocks, cond_dim=size(cond_shape))
+    check_rank(rank, 0, dim)
+    own: Any = dict(affine=affine, interval=interval, blocks=blocks, cond_dim=size(cond_shape))
+    own["bins"], turned = bins, 0
     if is_convolutional(network, shape):
-        stack = multiscale_stack(key, shape, layers=layers, affine=False, width=channels, **splines)
+        if rank is not None:
+            raise ValueError(f"Expected no rank for an ambient flow with {network} networks.")
+        stack = multiscale_stack(key, shape, layers=layers, width=channels, **own)
     else:
-        stack = spline_stack(key, dim, layers=layers, linear=linear, width=width, **splines)
-    chart = BijectionChart(shaped(stack, shape)).then(Placement.identity(shape, tails=tails))
+        bent = rank or dim
+        stack = spline_stack(key, bent, layers=layers, linear=linear, width=width, **own)
+        if bent < dim:
+            normal = Affine(jnp.zeros(dim - bent), jnp.ones(dim - bent))
+            stack, turned = Concatenate([stack, normal]), bent
+    chart = BijectionChart(shaped(stack, shape)).then(
+        Placement.identity(shape, turned, tails=tails)
+    )
     return Flow(chart, StandardNormal((dim,)), conditions=conditions(cond_shape))
 
 

@@ -201,11 +201,7 @@ def coupling_parts(
     chart_key, latent_key = keys
     dim, cond_dim = math.prod(shape), size(cond_shape)
     images = is_convolutional(network, shape)
-    if rank is not None and not latent_dim < rank <= dim:
-        raise ValueError(
-            f"Expected a rank above the dimension {latent_dim} of the manifold, and at most "
-            f"{dim}, the number of features; got {rank}."
-        )
+    check_rank(rank, latent_dim, dim)
     if rank is None and images:
         rank = directions(network, shape, latent_dim)
     bent = rank or dim
@@ -220,6 +216,15 @@ def coupling_parts(
     local = multiscale_stack(jr.fold_in(chart_key, 1), shape, width=channels, **own)
     turn = Placement.identity(shape, turned)
     return Parts(Chain([stack, turn, local]), Placement.identity(shape, tails=tails), latent)
+
+
+def check_rank(rank: int | None, latent_dim: int, dim: int) -> None:
+    """Raise ``ValueError`` unless n < rank <= D, or there is none."""
+    if rank is not None and not latent_dim < rank <= dim:
+        raise ValueError(
+            f"Expected a rank above the dimension {latent_dim} of the manifold, and at most "
+            f"{dim}, the number of features; got {rank}."
+        )
 
 
 def directions(network: str, shape: tuple[int, ...], latent_dim: int) -> int:

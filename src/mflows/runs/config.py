@@ -274,13 +274,13 @@ class Config:
                     "the manifold (--latent-dim on the command line); got none."
                 )
             arguments["latent_dim"] = check_latent_dim(data, self.latent_dim)
-            points = len(data) * (1 + self.flips)
-            spanned = max(points - 1, self.latent_dim + 1)  # directions in which points differ
-            if "rank" in system.settings:
-                network = str(arguments.get("network", "dense"))
-                bent = directions(network, data.shape, self.latent_dim)
-                if min(spanned, bent) < math.prod(data.shape):
-                    arguments.setdefault("rank", min(spanned, bent))
+        network, n = str(arguments.get("network", "dense")), self.latent_dim
+        if "rank" in system.settings and (n is not None or network == "dense"):
+            bent = directions(network, data.shape, n or 0)
+            if n is not None:  # no more than those in which points differ
+                bent = min(bent, max(len(data) * (1 + self.flips) - 1, n + 1))
+            if bent < math.prod(data.shape):
+                arguments.setdefault("rank", bent)
         for name, parameter in system.settings.items():
             if parameter.default is parameter.empty and name not in self.settings:
                 raise ValueError(

@@ -76,7 +76,8 @@ def place_chart(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
     n = getattr(flow.latent, "latent_dim", 0) if flow.is_ambient else flow.latent_dim
     if placement.plane_dim and n < batch.x[0].size:
         z = _standardised(placement, batch.x)
-        placement = _turned(placement, choose_plane(key, z, n).frame, z)
+        plane = choose_plane(key, z, n).frame if n else np.zeros((0, z.shape[1]))
+        placement = _turned(placement, plane, z)
     return _placed(flow, "chart", placement)
 
 
