@@ -197,6 +197,14 @@ class Data:
             return self[self.random_rows(count, seed)]
         return self.unweighted(seed)[:count]
 
+    def random_rows(self, count: int, seed: int) -> np.ndarray:
+        """Indices of at most so many random rows, those of `sample` where there are no weights."""
+        rng = np.random.default_rng(seed)
+        if not self.mapped:
+            return rng.permutation(len(self))[:count]
+        count = min(count, len(self), self._few)
+        return np.sort(rng.choice(len(self), count, replace=False, shuffle=False))
+
     def unweighted(self, seed: int) -> Self:
         """As many rows in random order, each as often as its weight says; itself without weights.
 
@@ -245,14 +253,12 @@ class Data:
         count = min(max(round(fraction * len(self)), 1), len(self) - 1)
         chosen = self.random_rows(count, seed)
         if self.mapped:
-            return np.sort(chosen)
-        _, group, sizes = np.unique(
-            alike(self.x, self.condition), return_inverse=True, return_counts=True
-        )
+            return chosen
+        same = alike(self.x, self.condition)
+        _, group, sizes = np.unique(same, return_inverse=True, return_counts=True)
         if len(sizes) in (1, len(self)):  # all are alike, or none
             return np.sort(chosen)
-        taken = np.zeros(len(sizes), dtype=bool)
-        rows = 0
+        taken, rows = np.zeros(len(sizes), dtype=bool), 0
         for each in dict.fromkeys(group[chosen]):  # in the random order
             if rows >= count or taken.sum() == len(sizes) - 1:
                 break
@@ -281,14 +287,6 @@ class Data:
         """Rows of a piece: a quarter of the numbers read at once, so that there is room to work."""
         width = sum(math.prod(array.shape[1:]) for array in self._arrays if array is not None)
         return max(min(ROWS, NUMBERS // 4 // width), 1)
-
-    def random_rows(self, count: int, seed: int) -> np.ndarray:
-        """Indices of at most so many random rows, those of `sample` where there are no weights."""
-        rng = np.random.default_rng(seed)
-        if not self.mapped:
-            return rng.permutation(len(self))[:count]
-        count = min(count, len(self), self._few)
-        return np.sort(rng.choice(len(self), count, replace=False, shuffle=False))
 
     def _each(self, function: Callable[[Any], Any]) -> Self:
         """The same of other arrays, whose values are known."""
