@@ -16,7 +16,7 @@ from tests.pretrained import torch_files
 
 from mflows import runs, sweeps
 from mflows.data import DataError, load, save_array
-from mflows.pretrained import read_torch_checkpoint
+from mflows.pretrained import onnx, read_torch_checkpoint
 from mflows.saving import LoadError, arrays
 from mflows.saving import load as load_flow
 from mflows.training.checkpoint import read_checkpoint
@@ -143,6 +143,21 @@ def test_a_checkpoint_of_torch(tmp_path, written):
             raise DataError(error) from error
 
     check(read, path, lambda found: True)
+
+
+def test_a_network_of_onnx(tmp_path):
+    """Its numbers are not signed; it is whole, or refused."""
+    from tests.pretrained import onnx_files
+
+    path = onnx_files.mlp(tmp_path / "mlp.onnx")
+
+    def read():
+        try:
+            return onnx.load(path)
+        except ValueError as error:
+            raise DataError(error) from error
+
+    check(read, path, lambda found: found.inputs >= 1)
 
 
 def test_a_sweep(tmp_path):

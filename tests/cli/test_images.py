@@ -14,7 +14,7 @@ from mflows.data import load, save_array, to_levels
 from mflows.data.pictures import COLLECTIONS
 from mflows.runs.run import read_data
 from mflows.runs.source import parts_of
-from mflows.simulators import ConditionalFaces, dcgan
+from mflows.simulators import ConditionalFaces, dcgan, onnx_generator
 
 SHAPE = (3, 2, 1)
 OPTIONS = ("--model", "pae", "-d", 1, "--epochs", 4, "--set", "width=4,blocks=1,latent_layers=1")
@@ -184,3 +184,30 @@ def test_simulated_images_come_with_what_is_known_of_them(command, tmp_path, mon
     assert "expected a .npz, .h5 or .npy file for points of shape (64, 64, 3)" in result.stderr
     assert command("simulate", "faces", "-n", 3, "--out", tmp_path / "faces.npy").exit_code == 0
     assert np.load(tmp_path / "faces.npy").shape == (3, 64, 64, 3)
+
+
+def test_points_of_an_onnx_file(command, tmp_path):
+    from tests.pretrained import onnx_files
+
+    path, out = (
+        onnx_files.dcgan(tmp_path / "g.onnx", generators.arrays(6, 5, 3)),
+        tmp_path / "g.npz",
+    )
+    result = command("simulate", f"{path}+signed", "-d", 3, "-n", 4, "--out", out)
+    assert result.exit_code == 0, result.output
+    manifold = onnx_generator(path, 3, signed=True)
+    with np.load(out) as arrays:
+        assert set(arrays) == {"x", "z"}
+        np.testing.assert_allclose(manifold.embed(arrays["z"]), arrays["x"], atol=1e-12)
+    damaged = tmp_path / "damaged.onnx"
+    damaged.write_bytes(b"no network")
+    for name, dim, message in (
+        (path, 7, "Expected 1 <= latent_dim <= 6; got 7."),
+        (damaged, 2, "damaged.onnx is no ONNX file that can be read:"),
+        (tmp_path / "gone.onnx", 2, "gone.onnx is not there."),
+        ("arm", 2, "Expected settings of 'arm' out of joints=NUMBER, size=NUMBER; got 'latent_dim"),
+    ):
+        result = command("simulate", name, "-d", dim, "--out", tmp_path / "none.npz")
+        assert result.exit_code == 2, result.output
+        assert message in " ".join(result.stderr.split())
+        assert not (tmp_path / "none.npz").exists()

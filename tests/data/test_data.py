@@ -57,6 +57,7 @@ def test_split_is_a_partition(rows, fraction, seed):
         np.testing.assert_array_equal(part.x[:, 0], 2 * part.condition[:, 0])
     again = data.split(fraction, seed=seed)
     np.testing.assert_array_equal(again.held_out.x, held_out.x)
+    np.testing.assert_array_equal(data.x[data.held_out_rows(fraction, seed)], held_out.x)
 
 
 def test_split_depends_on_the_seed():
@@ -175,6 +176,7 @@ def test_what_is_held_out_is_drawn_and_what_is_kept_has_weights():
     kept, held_out = data.split(0.2, seed=0)
     np.testing.assert_array_equal(kept.weight, kept.x[:, 0] / 2 + 1)
     assert held_out.weight is None
+    np.testing.assert_array_equal(data.x[data.held_out_rows(0.2, 0)], held_out.x)
     assert not set(kept.x[:, 0]) & set(held_out.x[:, 0])
     assert data.sample(30, 0).weight is None
     assert len(data.sample(30, 0)) == 30

@@ -5,7 +5,16 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from mflows.pages import Conditioning, Content, Manifold, Points, Table, View
+from mflows.pages import (
+    Conditioning,
+    Content,
+    Decoded,
+    Manifold,
+    Points,
+    Projected,
+    Table,
+    View,
+)
 
 HEIGHT = [
     -1.2168586603515, 1.5222185058080, -1.2137184774524, 0.0565082877925, -0.0238915801177,
@@ -211,12 +220,23 @@ def image_content() -> Content:
         return Points(images(u) + noise, -0.5 * (u**2).sum(1), distance), u
 
     held_out, u = points(200)
+    assert held_out.distance is not None
+    farthest = np.argsort(-held_out.distance)[:10]
+    grid = np.stack(np.meshgrid(np.linspace(-2, 2, 6), np.linspace(2, -2, 5)), -1).reshape(-1, 2)
+
+    def projected(rows: np.ndarray) -> Projected:
+        return Projected(held_out.x[rows], images(u[rows]), held_out.distance[rows], rows)
+
     return Content(
         title="Images",
         train=points(400)[0],
         held_out=held_out,
         samples=images(0.6 * rng.normal(size=(200, 2))),
-        projections=images(u[:10]),
+        projected=projected(np.arange(10)),
+        worst=projected(farthest),
+        decoded=Decoded(
+            images(grid).reshape(5, 6, 8, 8, 3), list("edcba"), list("123456"), "Moved."
+        ),
         latent=u,
     )
 

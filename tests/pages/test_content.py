@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mflows.pages import Conditioning, Content, Manifold, Points, Table, View
+from mflows.pages import Conditioning, Content, Decoded, Manifold, Points, Projected, Table, View
 
 GRID = np.zeros((4, 5, 3))
 LINE = np.zeros((4, 2))
@@ -22,6 +22,14 @@ LINE = np.zeros((4, 2))
         (lambda: Manifold(GRID, np.zeros((5, 4))), r"\(4, 5\) .* got \(5, 4\)"),
         (lambda: Manifold(np.zeros((4, 5)), np.zeros(4)), r"\(k, 2\) or \(k, 3\).* got \(4, 5\)"),
         (lambda: Table("t", ["a", "b"], [[1, 2], [3]]), r"Expected 2 cells .* 't'; got 1 in row 1"),
+        (
+            lambda: Projected(GRID, GRID[1:], LINE[:, 0], LINE[:, 0]),
+            r"projections .*\(4, 5, 3\) .*got \(3, 5, 3\)",
+        ),
+        (
+            lambda: Decoded(np.zeros((2, 3, 4, 4)), "ab", "ab", ""),
+            r"Expected 2 x 2 images .* got shape \(2, 3, 4, 4\)",
+        ),
         (
             lambda: View(Manifold(GRID, np.zeros((4, 5))), Manifold(LINE, np.zeros(4))),
             "got a surface in 3 dimensions and a curve in 2",

@@ -1,6 +1,8 @@
 """The file as text: complete in itself, escaped, small, written whole or not at all."""
 
+import base64
 import dataclasses
+import io
 import json
 import os
 import re
@@ -10,6 +12,7 @@ import pytest
 
 from mflows import pages
 from mflows.pages.figures import density_range, thin
+from mflows.pages.images import image_figures
 from mflows.pages.learning import learning_figures
 from mflows.pages.manifold import manifold_figure
 
@@ -186,25 +189,73 @@ def test_surface_with_gaps_is_drawn(all_contents):
     assert len(np.unique(corners)) == len(drawn)
 
 
+def picture(drawing: dict) -> np.ndarray:
+    """The pixels of a figure of pictures, shape (height, width, 4)."""
+    from PIL import Image
+
+    kind, _, text = drawing["data"][0]["source"].partition(",")
+    assert kind == "data:image/png;base64"
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(text))))
+
+
 def test_images_are_shown_in_place_of_columns(all_contents):
     content = all_contents["images"]()
     page = pages.html(content)
-    assert "Images" in without_library(page)
-    assert "Data and model samples" not in without_library(page)
-    (variant,) = next(v for v in specs(page) if v[0]["data"][0]["type"] == "image")
-    assert variant["layout"]["yaxis"]["ticktext"] == ["held-out", "projection", "sample"]
-    assert variant["data"][0]["source"].startswith("data:image/png;base64,")
+    titles = re.findall(r"<h3>(.*?)</h3>", without_library(page))
+    pictured = ["Data", "Samples", "Projections", "Worst reconstructions", "Latent space in images"]
+    assert titles[: len(pictured)] == pictured
+    assert "Data and model samples" not in page
+    drawings = [variant for (variant,) in specs(page)[: len(pictured)]]
+    projected, worst, decoded = drawings[2:]
+    assert projected["layout"]["yaxis"]["ticktext"] == ["image", "projection", "difference"]
+    assert content.worst is not None
+    first = f"x[{content.worst.rows[0]:.0f}]<br>distance {content.worst.distance[0]:.3g}"
+    assert worst["layout"]["xaxis"]["ticktext"][0] == first
+    assert decoded["layout"]["yaxis"]["ticktext"] == list("edcba")
     assert pages.warnings_of(content) == []
+    # Eight pixels become 32, and two lie between.
+    cells = [picture(drawing)[::34, ::34] for drawing in drawings]
+    assert [each.shape[:2] for each in cells] == [(4, 8), (4, 8), (3, 10), (3, 10), (5, 6)]
+    shown = picture(worst)[:32:4, :32:4, :3] / 255
+    x = content.held_out.x
+    low, high = np.quantile(x, [0.001, 0.999])
+    np.testing.assert_allclose(
+        shown, ((content.worst.x[0] - low) / (high - low)).clip(0, 1), atol=0.002
+    )
 
 
-@pytest.mark.parametrize("shape", [(8, 6), (8, 6, 1), (8, 6, 2), (8, 6, 3)])
-def test_images_of_any_number_of_channels_make_one_picture(shape):
-    from mflows.pages.images import COLUMNS, ZOOM, image_figure
+def test_images_without_a_manifold_have_no_empty_panels(all_contents):
+    whole = all_contents["images"]()
+    points = pages.Points(whole.held_out.x, whole.held_out.log_prob)
+    content = pages.Content(title="t", held_out=points, samples=whole.samples)
+    page = without_library(pages.html(content))
+    (section,) = re.findall(r'<section id="images">(.*?)</section>', page, re.S)
+    assert re.findall(r"<h3>(.*?)</h3>", section) == ["Data", "Samples"]
 
+
+def test_a_picture_does_not_depend_on_the_unit(all_contents):
+    x = all_contents["images"]().samples
+    figures = [
+        image_figures(pages.Content(title="t", train=pages.Points(each)))[0]
+        for each in (3 * x - 1, 255 * x - 30, x)
+    ]
+    one, other, plain = (picture(each.variants[0].plot.to_plotly_json()) for each in figures)
+    np.testing.assert_allclose(one.astype(int), other, atol=1)
+    assert (one.min(), one.max()) == (0, 255)
+    # Brightness from 0 to 1 is taken as it is.
+    np.testing.assert_allclose(plain[:32:4, :32:4, :3], 255 * x[0], atol=0.5)
+
+
+@pytest.mark.parametrize("shape", [(8, 6), (8, 6, 1), (8, 6, 2), (40, 200, 3)])
+def test_images_of_any_size_and_number_of_channels_make_pictures(shape):
     x = np.random.default_rng(0).normal(size=(4, *shape))
-    figure = image_figure(x, None, np.full((12, *shape), np.nan))
-    assert figure is not None
-    assert figure.variants[0].plot.layout.height == 2 * ZOOM + 24
-    assert ("mean of 2 channels" in figure.caption) == (shape == (8, 6, 2))
-    assert len(x) < COLUMNS
-    assert image_figure(x.reshape(4, -1), None, None) is None
+    content = pages.Content(title="t", train=pages.Points(x), samples=np.full((12, *shape), np.nan))
+    data, samples = image_figures(content)[:2]
+    assert ("mean of 2 channels" in data.caption) == (shape == (8, 6, 2))
+    high, wide = (32, 24) if shape[0] == 8 else (19, 96)
+    drawn = picture(data.variants[0].plot.to_plotly_json())
+    assert drawn.shape == (high, 4 * (wide + 2) - 2, 4)
+    dark = picture(samples.variants[0].plot.to_plotly_json())
+    assert dark[0, 0].tolist() == [0, 0, 0, 255]
+    assert dark[-1, -1].tolist() == [0, 0, 0, 0]  # 12 in rows of 8: the last row is half empty
+    assert image_figures(pages.Content(title="t", train=pages.Points(x.reshape(4, -1)))) == []

@@ -13,12 +13,20 @@ def simulate(
     simulator: Annotated[
         str,
         typer.Argument(
-            metavar="SIMULATOR", help=f"One of {', '.join(known())}.", show_default=False
+            metavar="SIMULATOR",
+            help=f"One of {', '.join(known())}, or an .onnx file.",
+            show_default=False,
         ),
     ],
     out: Output,
     events: Annotated[int, typer.Option("--events", "-n", help="Number of points.")] = 100_000,
     seed: Annotated[int, typer.Option(min=0, max=(1 << 63) - 1, help="Seed of the draws.")] = 0,
+    latent_dim: Annotated[
+        int | None,
+        typer.Option(
+            "--latent-dim", "-d", min=1, help="Latent directions that vary, of a generator."
+        ),
+    ] = None,
 ) -> None:
     """Draw points from a simulator, each at its own parameters theta from the prior.
 
@@ -34,6 +42,12 @@ def simulate(
     log density. The generator of faces is fetched once, by pip. Numbers of a simulator are set as
     in arm+joints=4+size=64.
 
+    An .onnx file is a generator of your own, from a latent vector (1, N) to an image (1, C, H, W)
+    or a vector: points lie on the manifold of --latent-dim of its latent directions, in which they
+    are standard normal.
+    generator.onnx+signed turns values from -1 to 1 into values from 0 to 1; +scale=3 spreads the
+    latent vectors; +channels_last takes images (1, H, W, C). (pip install 'mflows[onnx]')
+
     **Examples**
 
         mflows simulate polynomial-surface --events 100000 --seed 0 --out surface.npz
@@ -45,6 +59,8 @@ def simulate(
         mflows simulate arm+joints=4 --events 10000 --out arm.npz
 
         mflows simulate faces --events 10000 --out faces.npz
+
+        mflows simulate generator.onnx+signed --latent-dim 2 --out generated.npz
     """
     if events < 1:
         raise typer.BadParameter(f"Expected --events >= 1; got {events}.")
@@ -57,6 +73,8 @@ def simulate(
     from mflows.data.save import TABLES
 
     check_output(out)
+    if latent_dim is not None:
+        simulator += f"+latent_dim={latent_dim}"
     source = simulators.named(simulator)
     if isinstance(source, simulators.Generator):
         _generate(source, out, events, seed)

@@ -194,8 +194,16 @@ class Data:
         Of rows with weights, so many draws in proportion to these, which have none.
         """
         if self.weight is None:
-            return self[self._random(count, seed)]
+            return self[self.random_rows(count, seed)]
         return self.unweighted(seed)[:count]
+
+    def random_rows(self, count: int, seed: int) -> np.ndarray:
+        """Indices of at most so many random rows, those of `sample` where there are no weights."""
+        rng = np.random.default_rng(seed)
+        if not self.mapped:
+            return rng.permutation(len(self))[:count]
+        count = min(count, len(self), self._few)
+        return np.sort(rng.choice(len(self), count, replace=False, shuffle=False))
 
     def unweighted(self, seed: int) -> Self:
         """As many rows in random order, each as often as its weight says; itself without weights.
@@ -216,15 +224,15 @@ class Data:
         held out is in memory, and therefore no more than a piece; the rest stays there. Rows with
         weights are held out as `unweighted` ones.
         """
-        if not 0 < fraction < 1 or len(self) < 2:
-            raise DataError(
-                f"Expected a fraction between 0 and 1 and at least two rows to split; "
-                f"got fraction {fraction} and {len(self)} rows."
-            )
-        count = min(max(round(fraction * len(self)), 1), len(self) - 1)
-        chosen = np.sort(self._with_copies(self._random(count, seed), count))
+        chosen = self._chosen(fraction, seed)
         out = np.union1d(chosen, self._copies(self[chosen])) if self.mapped else chosen
         return Split(kept=self.without(out), held_out=self[chosen].unweighted(seed))
+
+    def held_out_rows(self, fraction: float, seed: int) -> np.ndarray:
+        """Indices of the rows that `split` holds out, in the order of its ``held_out``."""
+        chosen = self._chosen(fraction, seed)
+        weight = None if self.weight is None else self.weight[chosen]
+        return chosen if weight is None else chosen[by_weight(np.random.default_rng(seed), weight)]
 
     def without(self, rows: np.ndarray) -> Self:
         """All rows but those of these sorted indices; of a file nothing is read."""
@@ -235,17 +243,22 @@ class Data:
         rows = self.sample(ROWS, 0) if len(self) > ROWS or self.mapped else self
         return len(np.unique(alike(rows.x, rows.condition))) / len(rows)
 
-    def _with_copies(self, chosen: np.ndarray, count: int) -> np.ndarray:
-        """The rows chosen at random, or, where rows are repeated, as many in whole groups."""
+    def _chosen(self, fraction: float, seed: int) -> np.ndarray:
+        """Sorted indices of random rows to hold out, of repeated rows in whole groups."""
+        if not 0 < fraction < 1 or len(self) < 2:
+            raise DataError(
+                f"Expected a fraction between 0 and 1 and at least two rows to split; "
+                f"got fraction {fraction} and {len(self)} rows."
+            )
+        count = min(max(round(fraction * len(self)), 1), len(self) - 1)
+        chosen = self.random_rows(count, seed)
         if self.mapped:
             return chosen
-        _, group, sizes = np.unique(
-            alike(self.x, self.condition), return_inverse=True, return_counts=True
-        )
+        same = alike(self.x, self.condition)
+        _, group, sizes = np.unique(same, return_inverse=True, return_counts=True)
         if len(sizes) in (1, len(self)):  # all are alike, or none
-            return chosen
-        taken = np.zeros(len(sizes), dtype=bool)
-        rows = 0
+            return np.sort(chosen)
+        taken, rows = np.zeros(len(sizes), dtype=bool), 0
         for each in dict.fromkeys(group[chosen]):  # in the random order
             if rows >= count or taken.sum() == len(sizes) - 1:
                 break
@@ -274,14 +287,6 @@ class Data:
         """Rows of a piece: a quarter of the numbers read at once, so that there is room to work."""
         width = sum(math.prod(array.shape[1:]) for array in self._arrays if array is not None)
         return max(min(ROWS, NUMBERS // 4 // width), 1)
-
-    def _random(self, count: int, seed: int) -> np.ndarray:
-        """Indices of so many random rows."""
-        rng = np.random.default_rng(seed)
-        if not self.mapped:
-            return rng.permutation(len(self))[:count]
-        count = min(count, len(self), self._few)
-        return np.sort(rng.choice(len(self), count, replace=False, shuffle=False))
 
     def _each(self, function: Callable[[Any], Any]) -> Self:
         """The same of other arrays, whose values are known."""

@@ -15,15 +15,14 @@ from collections.abc import Mapping
 from functools import partial
 
 from mflows.experiments.image_manifolds import SYSTEMS, experiment
-from mflows.simulators import Arm, Faces
-from mflows.simulators.faces import GeneratedImages
+from mflows.simulators import Arm, ConditionalFaces, Faces
 
 QUICK = 16
 
 
 def make(
-    labels: Mapping[str, str], quick: bool, kind: type[GeneratedImages] = Faces, latent_dim: int = 2
-) -> GeneratedImages:
+    labels: Mapping[str, str], quick: bool, kind: type[Faces | ConditionalFaces], latent_dim: int
+) -> Faces | ConditionalFaces:
     """The faces of a row."""
     return kind(latent_dim, size=QUICK if quick else int(labels["size"]))
 
@@ -33,7 +32,7 @@ def strange(labels: Mapping[str, str], quick: bool) -> Arm:
     return Arm(2, QUICK if quick else int(labels["size"]))
 
 
-def faces(title: str, kind: type[GeneratedImages], latent_dim: int):
+def faces(title: str, kind: type[Faces | ConditionalFaces], latent_dim: int):
     """An experiment on faces."""
     return experiment(
         title,

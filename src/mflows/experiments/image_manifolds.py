@@ -7,7 +7,8 @@ coordinates z of test images are known, and so is their exact log-density.
 * reconstruction: root mean square of test images less their projections, per pixel, in units of
   the pixels' standard deviation (that of all pixels and images about the mean image);
 * gap: mean over test images of |log p_model - log p_true|, in nats; ``gap_mean`` is that of the
-  difference (of 200 images where the manifold has more than 8 dimensions). Of systems whose density is on a manifold; of PIE that on its sheet;
+  difference (of 200 images where the manifold has more than 8 dimensions). Of systems whose density
+  is on a manifold; of PIE that on its sheet;
 * coverage_90: share of test images within the region of highest density of mass 90% of the
   model's own samples; ``coverage_error`` is the largest error over all masses;
 * off: root mean square distance of samples to the true manifold, per pixel, in the same units (of

@@ -8,15 +8,17 @@ nothing of the network. ``content`` says what may be shown, ``mflows.verdict`` w
 file per kind of figure returns plain Plotly specifications, and ``page`` sets them into HTML.
 """
 
-from mflows.pages.content import Content, Manifold, Table, View
+from mflows.pages.content import Content, Decoded, Manifold, Projected, Table, View
 from mflows.pages.page import html, write
 from mflows.verdict import Conditioning, Points, Warn, warnings_of
 
 __all__ = [
     "Conditioning",
     "Content",
+    "Decoded",
     "Manifold",
     "Points",
+    "Projected",
     "Table",
     "View",
     "Warn",

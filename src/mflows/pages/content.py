@@ -77,6 +77,61 @@ class View:
 
 
 @dataclass(frozen=True)
+class Projected:
+    """Images beside where they lie on the manifold.
+
+    Args:
+        x: Images, shape ``(K, H, W)`` or ``(K, H, W, C)``.
+        projections: Their projections, of the same shape.
+        distance: The distance between the two, shape ``(K,)``.
+        rows: Which rows of the data they are, counted from 0, shape ``(K,)``.
+
+    Raises:
+        ValueError: If the shapes do not agree.
+    """
+
+    x: np.ndarray
+    projections: np.ndarray
+    distance: np.ndarray
+    rows: np.ndarray
+
+    def __post_init__(self):
+        x = as_rows(self, "x")
+        set_array(self, "projections", x.shape)
+        set_array(self, "distance", (len(x),))
+        set_array(self, "rows", (len(x),))
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Images decoded from a grid of latent coordinates.
+
+    Args:
+        images: Shape ``(k, l, H, W)`` or ``(k, l, H, W, C)``, the first row on top.
+        rows: What each row is, ``k`` words.
+        columns: What each column is, ``l`` words.
+        caption: How to read it.
+
+    Raises:
+        ValueError: If there are not as many words as rows and columns.
+    """
+
+    images: np.ndarray
+    rows: Sequence[str]
+    columns: Sequence[str]
+    caption: str
+
+    def __post_init__(self):
+        images = np.asarray(self.images, dtype=float)
+        if images.shape[:2] != (len(self.rows), len(self.columns)):
+            raise ValueError(
+                f"Expected {len(self.rows)} x {len(self.columns)} images of a Decoded, one for "
+                f"each row and column; got shape {images.shape}."
+            )
+        object.__setattr__(self, "images", images)
+
+
+@dataclass(frozen=True)
 class Table:
     """A table of results.
 
@@ -114,8 +169,10 @@ class Content(Evidence):
         summary: Headline numbers, name to formatted value, shown as cards.
         settings: How it was fitted: model, recipe, sizes.
         provenance: Where it comes from: version, commit, machine, seeds, command.
-        projections: Where the first points of ``held_out`` lie on the manifold, shape
-            ``(K, *shape)``; for images.
+        conditional: Whether the samples have the conditions of the held-out points, one for one.
+        projected: Some held-out images and their projections.
+        worst: Those that are farthest from the manifold, the farthest first.
+        decoded: Images over the latent coordinates.
         names: Names of the D columns of a table; ``x1 ... xD`` if empty.
         views: Learned and true manifold, one view per condition, all of one kind.
         figures: Further figures, by the section they stand in.
@@ -130,7 +187,10 @@ class Content(Evidence):
     summary: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
-    projections: np.ndarray | None = None
+    conditional: bool = False
+    projected: Projected | None = None
+    worst: Projected | None = None
+    decoded: Decoded | None = None
     names: Sequence[str] = ()
     views: Sequence[View] = ()
     figures: Mapping[str, Sequence[Figure]] = field(default_factory=dict)
@@ -138,9 +198,11 @@ class Content(Evidence):
 
     def __post_init__(self):
         shapes = {k: p.x.shape[1:] for k in ("train", "held_out") if (p := getattr(self, k))}
-        for name in ("samples", "projections"):
-            if getattr(self, name) is not None:
-                shapes[name] = as_rows(self, name).shape[1:]
+        if self.samples is not None:
+            shapes["samples"] = as_rows(self, "samples").shape[1:]
+        shapes |= {k: p.x.shape[1:] for k in ("projected", "worst") if (p := getattr(self, k))}
+        if self.decoded is not None:
+            shapes["decoded"] = self.decoded.images.shape[2:]
         shapes |= {f"view {i}": view.model.x.shape[-1:] for i, view in enumerate(self.views)}
         if self.names:
             shapes["names"] = (len(self.names),)

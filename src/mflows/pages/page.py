@@ -21,7 +21,7 @@ from mflows.pages.distributions import (
     scatter_figure,
 )
 from mflows.pages.figures import TEMPLATE, Figure
-from mflows.pages.images import image_figure
+from mflows.pages.images import image_figures
 from mflows.pages.latent import latent_figure
 from mflows.pages.learning import learning_figures
 from mflows.pages.manifold import manifold_figure
@@ -84,6 +84,7 @@ def _figures(content: Content) -> dict[str, list[Figure]]:
             manifold_figure(content.views, held_out, content.column_names(v.model.x.shape[-1]))
             for v in content.views[:1]
         ],
+        "Images": image_figures(content),
         "Training": [*learning_figures(content.history)],
         "Distance and density": [
             distance_figure(train, held_out),
@@ -96,12 +97,9 @@ def _figures(content: Content) -> dict[str, list[Figure]]:
     if content.latent is not None and held_out is not None:
         found["Distance and density"].append(latent_figure(content.latent, held_out.log_prob))
     found["Distance and density"].append(conditioning_figure(content.conditioning))
-    if content.samples is not None and data is not None:
-        if data.x.ndim == 2:
-            names = content.column_names(data.x.shape[1])
-            found["Samples"].append(pair_figure(data.x, content.samples, names))
-        else:
-            found["Samples"].append(image_figure(data.x, content.projections, content.samples))
+    if content.samples is not None and data is not None and data.x.ndim == 2:
+        names = content.column_names(data.x.shape[1])
+        found["Samples"].append(pair_figure(data.x, content.samples, names))
     return {name: [f for f in figures if f is not None] for name, figures in found.items()}
 
 

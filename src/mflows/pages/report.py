@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -12,10 +13,11 @@ import numpy as np
 from mflows import simulators
 from mflows.data import Data
 from mflows.data.checks import SHOWN
+from mflows.pages import pictures
 from mflows.pages.content import Content, Manifold, View
-from mflows.pages.images import COLUMNS
 from mflows.pages.page import write
 from mflows.runs import Run
+from mflows.runs.source import parts_of
 from mflows.simulators import HasLogProb, HasSurface, Simulator
 from mflows.verdict import Conditioning, Points, at_points
 
@@ -42,12 +44,11 @@ def write_report(run: Run, *, data: str | Path | None = None) -> Path:
 
 def content(run: Run, *, data: str | Path | None = None) -> Content:
     """Everything that the report of a run shows; arguments as for ``write_report``."""
-    kept, held_out = run.split(data)
-    train, test = (part.sample(POINTS, run.config.seed) for part in (kept, held_out))
     flow, tabular = run.flow, len(run.flow.shape) == 1
     learned = not flow.is_ambient
-    shown = test[:COLUMNS]
-    projected = flow.project(shown.x, shown.condition) if learned and not tabular else None
+    whole = run.data(data) if learned and not tabular else None
+    kept, held_out = run.split(data) if whole is None else parts_of(run.config, whole)
+    train, test = (part.sample(POINTS, run.config.seed) for part in (kept, held_out))
     judged = at_points(flow, train, test)
     samples = flow.sample(
         jr.key(run.config.seed),
@@ -55,6 +56,12 @@ def content(run: Run, *, data: str | Path | None = None) -> Content:
         None if test.condition is None else jnp.asarray(test.condition, dtype=float),
     )
     name = Path(run.config.data).name
+    latent = np.asarray(flow.encode(test.x, test.condition)) if learned else None
+    shown = {}
+    if whole is not None and latent is not None:
+        rows = whole.held_out_rows(run.config.validation_fraction, run.config.seed)
+        rows = rows[held_out.random_rows(POINTS, run.config.seed)]
+        shown = _pictures(run, test, latent, judged["held_out"].distance, rows)
     return Content(
         title=f"{run.config.system.title} on {name}",
         lead=_lead(run, len(kept)),
@@ -69,11 +76,22 @@ def content(run: Run, *, data: str | Path | None = None) -> Content:
         latent_dim=flow.latent_dim if learned else None,
         **judged,
         samples=np.asarray(samples),
-        projections=None if projected is None else np.asarray(projected),
-        latent=np.asarray(flow.encode(test.x, test.condition)) if learned else None,
+        conditional=test.condition is not None,
+        **shown,
+        latent=latent,
         names=run.names if tabular else (),
         views=list(_views(run, test)) if learned and flow.has_density else (),
     )
+
+
+def _pictures(
+    run: Run, test: Data, latent: np.ndarray, distance: np.ndarray, rows: np.ndarray
+) -> dict[str, Any]:
+    """What the flow makes of images, which are these rows of the data."""
+    condition, label = next(_conditions(run, test))
+    projected, worst = pictures.projections(run.flow, test, distance, rows)
+    decoded = pictures.decoded(run.flow, latent, condition, label)
+    return {"projected": projected, "worst": worst, "decoded": decoded}
 
 
 def _lead(run: Run, points: int) -> str:

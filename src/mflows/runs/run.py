@@ -82,6 +82,10 @@ class Run:
         """
         if self.parts is not None and path is None:
             return self.parts
+        return parts_of(self.config, self.data(path))
+
+    def data(self, path: str | Path | None = None) -> Data:
+        """All rows of its data, in their order; arguments and errors are those of `split`."""
         path = Path(path or self.config.data)
         if not path.exists():
             raise DataError(
@@ -93,8 +97,7 @@ class Run:
                 f"{path} is not the file that {self.folder} was trained on: its content has "
                 "changed. Restore it, or say where the original is (--data on the command line)."
             )
-        data = turned(open_data(replace(self.config, data=str(path))), self.config.system)
-        return parts_of(self.config, data)
+        return turned(open_data(replace(self.config, data=str(path))), self.config.system)
 
     def load(self, path: str | Path, *, stream: bool = False) -> Data:
         """Load other data, with the columns that the flow was trained on.

@@ -4,6 +4,7 @@ A new simulator is a new file and a line in ``_SIMULATORS``. Files are imported 
 used: the names are known without JAX.
 """
 
+import re
 from importlib import import_module
 from inspect import signature
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mflows.simulators.arm import Arm
     from mflows.simulators.faces import ConditionalFaces, Faces
+    from mflows.simulators.generated import GeneratorManifold, onnx_generator
     from mflows.simulators.lorenz import Lorenz
     from mflows.simulators.physics.wbf_higgs import WBFHiggs
     from mflows.simulators.polynomial_surface import PolynomialSurface
@@ -40,6 +42,7 @@ __all__ = [
     "GaussianCircle",
     "GaussianSphere",
     "Generator",
+    "GeneratorManifold",
     "HasDistance",
     "HasJointScore",
     "HasLatents",
@@ -59,6 +62,7 @@ __all__ = [
     "WBFHiggs",
     "named",
     "names",
+    "onnx_generator",
 ]
 
 _SIMULATORS = {
@@ -81,7 +85,11 @@ _SIMULATORS = {
 }
 """Name -> file and class, which is called without arguments."""
 
+_READ = {int: (int, "[0-9]+"), float: (float, r"[0-9]*\.?[0-9]+(e-?[0-9]+)?")}
+"""How numbers of settings are read, and what they look like."""
+_ONNX = "generated.onnx_generator"
 _HOMES = {kind: home for home, _, kind in (path.rpartition(".") for path in _SIMULATORS.values())}
+_HOMES |= {"GeneratorManifold": "generated", "onnx_generator": "generated"}
 
 
 def names() -> tuple[str, ...]:
@@ -93,31 +101,36 @@ def named(name: str) -> Any:
     """Return the simulator or generator called ``name``, with settings.
 
     As in ``wbf-higgs+hadrons`` or ``arm+joints=4+size=64``: arguments of its class that are to be
-    true, or whole numbers.
+    true, or numbers. A path that ends with ``.onnx`` is that of a generator,
+    ``faces.onnx+latent_dim=4+signed``: see `onnx_generator`.
 
     Raises:
         ValueError: If there is none of this name, or no such setting.
     """
-    name, *settings = name.split("+")
-    if name not in _SIMULATORS:
-        raise ValueError(f"Expected a simulator out of: {', '.join(names())}; got {name!r}.")
-    home, _, kind = _SIMULATORS[name].rpartition(".")
+    path, onnx, after = name.rpartition(".onnx")
+    (name, *settings) = (path + onnx, *after.split("+")[1:]) if onnx else name.split("+")
+    if not onnx and name not in _SIMULATORS:
+        raise ValueError(
+            f"Expected a simulator out of: {', '.join(names())}, or a file that ends with .onnx; "
+            f"got {name!r}."
+        )
+    home, _, kind = (_ONNX if onnx else _SIMULATORS[name]).rpartition(".")
     simulator = getattr(import_module(f"mflows.simulators.{home}"), kind)
     defaults = {each.name: each.default for each in signature(simulator).parameters.values()}
     known = {
-        setting: f"{setting}=NUMBER" if type(default) is int else setting
+        setting: f"{setting}=NUMBER" if type(default) in _READ else setting
         for setting, default in defaults.items()
-        if type(default) is int or default is False
+        if type(default) in _READ or default is False
     }
     chosen = {}
     for asked in settings:
         setting, equals, number = asked.partition("=")
-        numeric = type(defaults.get(setting)) is int
-        if setting not in known or numeric != bool(equals) or (equals and not number.isdecimal()):
+        read, form = _READ.get(type(defaults.get(setting)), (bool, ""))
+        if setting not in known or not re.fullmatch(form, number) or bool(equals) != bool(form):
             there = f"out of {', '.join(known.values())}" if known else "to be none"
             raise ValueError(f"Expected settings of {name!r} {there}; got {asked!r}.")
-        chosen[setting] = int(number) if equals else True
-    return simulator(**chosen)
+        chosen[setting] = read(number) if equals else True
+    return simulator(*[name] if onnx else [], **chosen)
 
 
 def __getattr__(name: str):

@@ -1,11 +1,11 @@
-r"""Simulators of images that are a smooth function of n coordinates with a known density.
+r"""Simulators of points, mostly images, that are a smooth function of n coordinates.
 
     x = E(z),   z ~ p(z | theta),   log p(x | theta) = log p(z | theta) - 1/2 log det(J^T J)
 
 with J = dE/dz, by n forward derivatives, and its determinant by a QR decomposition. E is a renderer
-or a generator of images. The manifold does not depend on theta. The z of an image is known where it
-was drawn (`log_prob_of`), and else found by Levenberg and Marquardt's method (`log_prob`), which
-takes many times as long.
+or a generator of images, or of vectors. The manifold does not depend on theta. The z of an image is
+known where it was drawn (`log_prob_of`), and else found by Levenberg and Marquardt's method
+(`log_prob`), which takes many times as long.
 """
 
 from abc import abstractmethod
@@ -32,19 +32,19 @@ ON_IT = 1e-3  # the search ends at an image that is so near
 
 
 class Immersion(eqx.Module):
-    """Interface of simulators of images with n coordinates.
+    """Interface of simulators of images, or other points, with n coordinates.
 
     Public methods broadcast over leading axes: z has shape (..., n), theta (..., k) and x
-    (..., H, W, C). Other shapes raise ``ValueError``.
+    (..., *shape). Other shapes raise ``ValueError``.
 
     Attributes:
         latent_dim: Number n of coordinates.
-        shape: Shape (H, W, C) of an image.
+        shape: Shape of a point, (H, W, C) of an image.
         candidates: Number of images among which the search for a given one looks for its starts.
     """
 
     latent_dim: AbstractVar[int]
-    shape: AbstractVar[tuple[int, int, int]]
+    shape: AbstractVar[tuple[int, ...]]
     candidates: ClassVar[int] = 256
 
     @property
@@ -57,7 +57,7 @@ class Immersion(eqx.Module):
         """Coordinates z of one image, and their joint score."""
 
     @abstractmethod
-    def render(self, z: Float[Array, " n"]) -> Float[Array, "H W C"]:
+    def render(self, z: Float[Array, " n"]) -> Float[Array, "..."]:
         """The image E(z)."""
 
     @abstractmethod
@@ -68,7 +68,7 @@ class Immersion(eqx.Module):
         """Draw z for every theta: those of the images of ``simulate`` for the same key."""
         return self._drawn(key, theta).x
 
-    def simulate(self, key: PRNGKeyArray, theta: ArrayLike) -> Float[Array, "... H W C"]:
+    def simulate(self, key: PRNGKeyArray, theta: ArrayLike) -> Float[Array, "..."]:
         """Draw one image for every theta."""
         return self.embed(self.latents(key, theta))
 
@@ -78,7 +78,7 @@ class Immersion(eqx.Module):
         return Scored(self.embed(z), joint_score)
 
     @eqx.filter_jit
-    def embed(self, z: ArrayLike) -> Float[Array, "... H W C"]:
+    def embed(self, z: ArrayLike) -> Float[Array, "..."]:
         """The images at ``z``."""
         z = self._z(z)
         x = jax.lax.map(self.render, z.reshape(-1, self.latent_dim), batch_size=IMAGES)
@@ -108,16 +108,17 @@ class Immersion(eqx.Module):
         """
         x = self._x(x)
         z = _nearest(self, x.reshape(-1, *self.shape))
-        return z.reshape(*x.shape[:-3], self.latent_dim)
+        return z.reshape(*x.shape[: x.ndim - len(self.shape)], self.latent_dim)
 
-    def nearest(self, x: ArrayLike) -> Float[Array, "... H W C"]:
+    def nearest(self, x: ArrayLike) -> Float[Array, "..."]:
         """The image of the manifold that is nearest to ``x``."""
         return self.embed(self.unembed(x))
 
     def distance(self, x: ArrayLike) -> Float[Array, "..."]:
         """Distance of ``x`` to the nearest image: the root of the sum over all values."""
         x = self._x(x)
-        return jnp.sqrt(jnp.sum((x - self.nearest(x)) ** 2, axis=(-3, -2, -1)))
+        axes = tuple(range(-len(self.shape), 0))
+        return jnp.sqrt(jnp.sum((x - self.nearest(x)) ** 2, axis=axes))
 
     @eqx.filter_jit
     def _drawn(self, key: PRNGKeyArray, theta: ArrayLike) -> Scored:
@@ -139,17 +140,17 @@ class Immersion(eqx.Module):
 
     def _x(self, x: ArrayLike) -> Array:
         array = jnp.asarray(x, dtype=float)
-        if array.shape[-3:] != self.shape:
+        if array.shape[array.ndim - len(self.shape) :] != self.shape:
             expected = ", ".join(map(str, self.shape))
             raise ValueError(
-                f"Expected images x of shape (..., {expected}) for {type(self).__name__}; got "
-                f"{array.shape}. Are the last axes height, width and colours?"
+                f"Expected x of shape (..., {expected}) for {type(self).__name__}; got "
+                f"{array.shape}. Are the last axes those of a point?"
             )
         return array
 
 
 @eqx.filter_jit
-def _nearest(manifold: Immersion, x: Float[Array, "batch H W C"]) -> Float[Array, "batch n"]:
+def _nearest(manifold: Immersion, x: Float[Array, "batch ..."]) -> Float[Array, "batch n"]:
     """The z that minimise |E(z) - x|, each from several starts unless the first is found on it."""
     theta_key, key = jr.split(jr.key(0))
     theta = manifold.prior.sample(theta_key, (manifold.candidates,))
@@ -164,7 +165,8 @@ def _nearest(manifold: Immersion, x: Float[Array, "batch H W C"]) -> Float[Array
         return optx.least_squares(off, solver, start, x, max_steps=STEPS, throw=False).value
 
     def solve(x):
-        starts = jax.lax.top_k(-jnp.sum((images - x) ** 2, axis=(1, 2, 3)), STARTS)[1]
+        axes = tuple(range(1, images.ndim))
+        starts = jax.lax.top_k(-jnp.sum((images - x) ** 2, axis=axes), STARTS)[1]
 
         def unsettled(state):
             tried, _, distance = state
