@@ -12,6 +12,7 @@ from mflows.charts import (
     Pad,
     Placement,
     multiscale_stack,
+    patch_stack,
     shaped,
     spline_stack,
 )
@@ -20,9 +21,9 @@ from mflows.latents import Thickened
 from mflows.models.building import (
     conditions,
     coupling_parts,
-    is_convolutional,
     point,
     remembered,
+    sees_images,
     size,
 )
 
@@ -47,14 +48,17 @@ def ambient_flow(
 
     Arguments are those of `m_flow`, but for ``layers``, the number of spline coupling layers. With
     convolutional networks it has those of ``mflows.charts.multiscale_stack`` alone, so many at
-    every level.
+    every level, with transformers those of ``mflows.charts.patch_stack``.
     """
     shape, dim = point(shape)
     splines: Any = dict(bins=bins, interval=interval, blocks=blocks, cond_dim=size(cond_shape))
-    if is_convolutional(network, shape):
-        stack = multiscale_stack(key, shape, layers=layers, affine=False, width=channels, **splines)
+    splines |= {"layers": layers}
+    if not sees_images(network, shape):
+        stack = spline_stack(key, dim, linear=linear, width=width, **splines)
+    elif network == "convolutional":
+        stack = multiscale_stack(key, shape, affine=False, width=channels, **splines)
     else:
-        stack = spline_stack(key, dim, layers=layers, linear=linear, width=width, **splines)
+        stack = patch_stack(key, shape, affine=False, width=width, **splines)
     chart = BijectionChart(shaped(stack, shape)).then(Placement.identity(shape, tails=tails))
     return Flow(chart, StandardNormal((dim,)), conditions=conditions(cond_shape))
 
@@ -80,6 +84,7 @@ def pie(
     affine: bool = False,
     network: str = "dense",
     channels: int = 32,
+    image_layers: int = 4,
 ) -> Flow:
     r"""A pseudo-invertible encoder (PIE; Beitler et al. 2021): an ambient flow with a thin axis.
 
@@ -104,6 +109,7 @@ def pie(
         affine=affine,
         network=network,
         channels=channels,
+        image_layers=image_layers,
     )
     layers = chart_layers, latent_layers
     bijection, placement, along = coupling_parts(
