@@ -36,12 +36,14 @@ def test_densities_are_those_of_the_jacobian_of_autodiff(what):
         ("vae", "convolutional"),
     ],
 )
-def test_every_builder_makes_flows_of_them(name, network):
+def test_every_builder_makes_flows_of_them_whose_steps_compile_once(name, network):
     row, sizes = SYSTEMS[name], {"width": 4, "network": network}
     rest = (2,) if row.takes_latent_dim else ()
 
     def asked(x, theta, key):
         flow = unwrap(row.build(key, SHAPE, *rest, cond_shape=(1,), **sizes))
+        # A step makes numbers of a weak type strong ones, and is then compiled again.
+        assert not any(jax.tree.leaves(jax.tree.map(lambda a: getattr(a, "weak_type", 0), flow)))
         y = flow.chart.project(x, theta)
         return y, flow._log_prob(y, theta) if flow.has_density else jnp.zeros(())
 

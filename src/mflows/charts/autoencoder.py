@@ -79,7 +79,7 @@ class NoisyGenerator(Chart):
 
     def __init__(self, generator: Generator, *, noise: float = 0.1):
         self.generator = generator
-        self.log_noise = jnp.log(jnp.asarray(noise))
+        self.log_noise = jnp.log(jnp.asarray(noise, dtype=float))
         self.shape = generator.shape
         self.latent_dim = generator.latent_dim
         self.cond_shape = generator.cond_shape
