@@ -103,8 +103,9 @@ def _asked(
     network: Annotated[
         Literal["dense", "convolutional", "transformer"] | None,
         typer.Option(
-            help="Networks of the model: dense ones of any points, or convolutional ones or "
-            "transformers of patches, of pictures. [default: dense]",
+            metavar="NAME",
+            help="Networks of the model: dense, of any points; of pictures also convolutional, or "
+            "transformer, of patches. [default: dense]",
             show_default=False,
         ),
     ] = None,
