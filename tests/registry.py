@@ -52,6 +52,7 @@ from mflows.charts import (
     conformal_stack,
     is_conformal,
     multiscale_stack,
+    patch_stack,
     place,
     placements_of,
     shaped,
@@ -207,6 +208,7 @@ def conformal(dim: int) -> AbstractBijection:
 
 
 CONVOLUTIONAL = {"network": "convolutional", "chart_layers": 1, "channels": 4}
+TRANSFORMER = {"network": "transformer", "chart_layers": 1}
 IMAGE = (2, 3, 1)
 """Shape of points that are no vectors."""
 
@@ -239,6 +241,9 @@ LAYERS: dict[str, Callable[[], AbstractBijection]] = {
     "scan, conditional": lambda: scanned(cond_dim=2),
     "multi-scale couplings of images": lambda: disturbed(
         multiscale_stack(key(13), (6, 8, 1), cond_dim=2, layers=2, width=4), 0.1
+    ),
+    "couplings of patches": lambda: disturbed(
+        patch_stack(key(13), (4, 6, 1), cond_dim=2, width=8), 0.1
     ),
     "placement of images": lambda: placement(IMAGE, plane_dim=2),
     "reshaped couplings": image_layers,
@@ -428,6 +433,7 @@ FLOWS: dict[str, Callable[[], mf.Flow]] = {
     "curve": lambda: m_flow(1, 2),
     "curve that bends in three of five directions": lambda: m_flow(1, 5, rank=3),
     "curve of images, by convolutions": lambda: m_flow(1, (6, 6, 1), rank=3, **CONVOLUTIONAL),
+    "curve of images, by transformers": lambda: m_flow(1, (4, 6, 1), rank=3, **TRANSFORMER),
     "conditional surface": lambda: m_flow(2, 3, cond_shape=(2,), conditional_chart=True),
     "conditional affine surface": affine_flow,
     "curve with an encoder": lambda: me_flow(1, 2),
@@ -435,6 +441,9 @@ FLOWS: dict[str, Callable[[], mf.Flow]] = {
     "autoencoder of images": lambda: pae(2, IMAGE),
     "autoencoder of images, by convolutions": lambda: pae(
         1, (6, 6, 1), width=4, network="convolutional"
+    ),
+    "autoencoder of images, by transformers": lambda: pae(
+        1, (4, 6, 1), width=4, network="transformer"
     ),
     "relaxed injective flow": lambda: ripf(1, 2),
     "variational autoencoder": lambda: vae(1, 2),

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from scipy.special import softmax
 from scipy.stats import kstest
 
 from mflows.nets import (
@@ -12,10 +13,15 @@ from mflows.nets import (
     ConvolutionalEncoder,
     ConvolutionalResidual,
     Linear,
+    PatchDecoder,
+    PatchEncoder,
     ResidualMLP,
+    from_patches,
+    patch_size,
 )
 from mflows.nets.convolutional import Convolution, by_patches, convolved
 from mflows.nets.linear import drawn
+from mflows.nets.patches import AttentionBlock, patches
 
 
 def layers(net: ResidualMLP) -> list[Linear]:
@@ -58,11 +64,20 @@ def test_it_is_affine_after_its_hidden_layers(blocks):
 
 
 def test_encoder_and_decoder_of_images_halve_and_double():
-    shape, theta = (24, 16, 3), jnp.array([0.5])
-    encoder = ConvolutionalEncoder(jr.key(0), shape, 5, cond_size=1, width=4)
-    decoder = ConvolutionalDecoder(jr.key(1), 5, shape, cond_size=1, width=4)
+    encoder = ConvolutionalEncoder(jr.key(0), (24, 16, 3), 5, width=4)
+    decoder = ConvolutionalDecoder(jr.key(1), 5, (24, 16, 3), width=4)
     assert [stage.place.shape for stage in encoder.stages] == [(12, 8, 4), (6, 4, 8)]
     assert [stage.place.shape for stage in decoder.stages] == [(6, 4, 8), (12, 8, 4)]
+
+
+@pytest.mark.parametrize(
+    ("encoder", "decoder"),
+    [(ConvolutionalEncoder, ConvolutionalDecoder), (PatchEncoder, PatchDecoder)],
+)
+def test_encoder_and_decoder_of_images_take_and_give_numbers(encoder, decoder):
+    shape, theta = (24, 16, 3), jnp.array([0.5])
+    encoder = encoder(jr.key(0), shape, 5, cond_size=1, width=4)
+    decoder = decoder(jr.key(1), 5, shape, cond_size=1, width=4)
     x = jr.normal(jr.key(2), (24 * 16 * 3,))
     assert encoder(x, theta).shape == (5,)
     assert decoder(encoder(x, theta), theta).shape == x.shape
@@ -88,3 +103,36 @@ def test_a_convolution_by_patches_is_the_usual_one(size, stride, shape):
     x = jr.normal(jr.key(1), shape)
     weight = layer.weight, stride
     np.testing.assert_allclose(by_patches(x, *weight), convolved(x, *weight), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("sides", "size"),
+    [((8, 8), 2), ((28, 28), 4), ((32, 32), 4), ((64, 64), 8), ((30, 30), 2), ((2, 4), 2)],
+)
+def test_patches_divide_an_image_and_are_at_most_64_if_they_can_be(sides, size):
+    assert patch_size((*sides, 3)) == size
+
+
+@pytest.mark.parametrize("sides", [(2, 2), (7, 8), (1, 4)])
+def test_an_image_without_two_patches_is_refused(sides):
+    with pytest.raises(ValueError, match=f"at least two patches.*got {sides[0]} x {sides[1]}"):
+        patch_size((*sides, 3))
+
+
+def test_patches_are_the_squares_of_an_image():
+    x = jr.normal(jr.key(0), (8, 12, 3))
+    found = patches(x, 4)
+    np.testing.assert_array_equal(found[1, 2], x[4:8, 8:12].ravel())
+    np.testing.assert_array_equal(from_patches(found, 4), x)
+
+
+def test_attention_is_a_mean_of_values_for_every_head():
+    block, h = drawn(jr.key(0), AttentionBlock(8)), jr.normal(jr.key(1), (5, 8))
+    by_head = np.moveaxis(np.asarray(block.joint(h)).reshape(5, block.heads, 3, 2), 1, 0)
+    means = [
+        softmax(queries @ keys.T / np.sqrt(2), axis=1) @ values
+        for queries, keys, values in (np.moveaxis(head, 1, 0) for head in by_head)
+    ]
+    expected = np.hstack(means) @ block.mixed.weight.T + block.mixed.bias
+    assert block.heads == 4
+    np.testing.assert_allclose(block.attention(h), expected, atol=1e-12)

@@ -121,6 +121,9 @@ def test_pictures_in_colour_are_refused_by_a_grey_model(command, run, tmp_path):
         (("--size", 8), "t.csv: expected a folder of pictures to resize to 8 x 8; got another"),
         (("--flips",), "Expected pictures, points of shape (H, W, C), for flips; got rows of 3"),
         (("--dequantise",), "Expected pictures, points of shape (H, W, C), for dequantise; got"),
+        (("--network", "transformer"), "for transformer networks, which see what is beside what"),
+        (("--network", "perceptron"), "'perceptron' is not one of 'dense', 'convolutional'"),
+        (("--model", "fom", "--network", "dense"), "--network with a model out of m-flow, me-flow"),
     ],
 )
 def test_options_for_pictures_are_refused_for_a_table(command, tmp_path, given, message):
@@ -211,3 +214,16 @@ def test_points_of_an_onnx_file(command, tmp_path):
         assert result.exit_code == 2, result.output
         assert message in " ".join(result.stderr.split())
         assert not (tmp_path / "none.npz").exists()
+
+
+def test_the_network_of_a_model_is_an_option(command, tmp_path):
+    """Of a VAE, which compiles soonest; going on with a run takes the option too."""
+    images = save(tmp_path / "x.npy", np.random.default_rng(0).normal(size=(40, 6, 6, 1)))
+    given = ("--out", tmp_path / "run", "--network", "transformer")
+    more = ("--model", "vae", "-d", 2, "--epochs", 1, "--set", "width=4,blocks=1")
+    for arguments in ((images, *given, *more), ("--resume", *given, "--set", "width=4,blocks=1")):
+        result = command("fit", *arguments)
+        assert result.exit_code == 0, result.output
+    opened = runs.open_run(tmp_path / "run")
+    assert opened.config.settings["network"] == "transformer"
+    assert opened.flow.project(load(images).x[:3]).shape == (3, 6, 6, 1)

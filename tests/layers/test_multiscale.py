@@ -1,4 +1,4 @@
-"""Multi-scale layers: wavelets, the identity at first, locality, and what cannot be halved."""
+"""Layers of images: wavelets, splits, the identity at first, and what cannot be halved."""
 
 import jax
 import jax.numpy as jnp
@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from tests.registry import disturbed
 
-from mflows.layers import multiscale_stack
+from mflows.layers import multiscale_stack, patch_stack
 from mflows.layers.multiscale import Haar
+from mflows.layers.patches import splits
 from mflows.tangents import inverted, pushforward, transformed
 
 SHAPE = (16, 16, 1)
@@ -26,17 +27,28 @@ def test_wavelets_are_orthogonal_and_have_the_averages_in_the_corner():
     np.testing.assert_allclose(z[:2, 3:], left_less_right / 2, atol=1e-12)
 
 
-def test_it_starts_near_the_identity():
+def test_a_round_of_splits_moves_halves_of_patches_then_every_other_patch():
+    first, second, black, white, fifth = np.asarray(splits(jr.key(0), (4, 6, 3), 5))
+    np.testing.assert_array_equal(first, ~second)
+    np.testing.assert_array_equal(black, ~white)
+    assert first.sum() == first.size // 2
+    assert (first != fifth).any()
+    for split in (first, fifth):
+        np.testing.assert_array_equal(split, np.tile(split[:2, :2], (2, 3, 1)))
+    np.testing.assert_array_equal(black[::2, ::2, 0], [[False, True, False], [True, False, True]])
+    np.testing.assert_array_equal(black, np.kron(black[::2, ::2, :1], np.ones((2, 2, 3), bool)))
+
+
+@pytest.mark.parametrize(("stack", "atol"), [(multiscale_stack, 0.05), (patch_stack, 0)])
+def test_it_starts_near_the_identity(stack, atol):
     x = jr.normal(jr.key(1), SHAPE)
-    layers = multiscale_stack(jr.key(0), SHAPE, **SMALL)
-    np.testing.assert_allclose(layers.transform(x), x, atol=0.05)
+    np.testing.assert_allclose(stack(jr.key(0), SHAPE, **SMALL).transform(x), x, atol=atol)
 
 
 @pytest.mark.parametrize("affine", [True, False])
-def test_two_levels_invert_and_their_tangents_are_those_of_autodiff(affine):
-    layers = disturbed(
-        multiscale_stack(jr.key(0), SHAPE, cond_dim=2, affine=affine, bins=4, **SMALL), 0.1
-    )
+@pytest.mark.parametrize("stack", [multiscale_stack, patch_stack])
+def test_they_invert_and_their_tangents_are_those_of_autodiff(stack, affine):
+    layers = disturbed(stack(jr.key(0), SHAPE, cond_dim=2, affine=affine, bins=4, **SMALL), 0.1)
     x, condition = jr.normal(jr.key(1), SHAPE), jnp.array([0.3, -0.8])
     y, log_det = layers.transform_and_log_det(x, condition)
     back, inverse_log_det = layers.inverse_and_log_det(y, condition)
@@ -52,6 +64,7 @@ def test_two_levels_invert_and_their_tangents_are_those_of_autodiff(affine):
     )
 
 
-def test_an_odd_image_says_so():
-    with pytest.raises(ValueError, match="even number of rows and columns, above 4; got 7 x 8"):
-        multiscale_stack(jr.key(0), (7, 8, 1))
+@pytest.mark.parametrize("stack", [multiscale_stack, patch_stack])
+def test_an_odd_image_says_so(stack):
+    with pytest.raises(ValueError, match="even number of rows and columns, .*; got 7 x 8. Resize"):
+        stack(jr.key(0), (7, 8, 1))

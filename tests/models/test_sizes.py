@@ -44,6 +44,7 @@ def test_many_features_are_not_mixed_by_a_matrix_of_all():
         ("dense", (1001,), 900, 1001),
         ("convolutional", (32, 32, 3), 2, 64),
         ("convolutional", (6, 6, 1), 2, 36),
+        ("transformer", (32, 32, 3), 20, 80),
     ],
 )
 def test_runs_of_many_features_bend_in_some_directions(network, shape, n, bent):

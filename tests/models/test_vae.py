@@ -13,7 +13,7 @@ import mflows as mf
 from mflows.charts import Unavailable, place
 from mflows.data import Data
 from mflows.models import log_weight
-from mflows.nets import GaussianEncoder
+from mflows.nets import GaussianEncoder, SkipMLP
 
 NOISE, N, DIM = 0.3, 2, 3
 PLACEMENT = placement(DIM, plane_dim=N)
@@ -84,7 +84,8 @@ def test_other_flows_have_no_evidence():
 
 def test_the_spread_of_an_encoder_may_be_as_small_as_rounding():
     """As for the first axes of tables with thousands of columns that hang together."""
-    encoder = GaussianEncoder(jr.key(0), 3, 2, width=4, blocks=1)
+    networks = (SkipMLP(key, 3, 2, width=4, blocks=1) for key in jr.split(jr.key(0)))
+    encoder = GaussianEncoder(*networks)
 
     def log_scale(first):
         return encoder.scale_and_log(jnp.array([first, 0.0, 0.0]))[1][0]

@@ -29,6 +29,7 @@ from mflows.layers.conformal import (
     is_conformal,
 )
 from mflows.layers.multiscale import multiscale_stack
+from mflows.layers.patches import patch_stack
 from mflows.layers.placement import Placement, place, placement_of, placements_of
 from mflows.layers.rational_quadratic import CircularSpline, RationalQuadraticSpline
 from mflows.layers.sphere_coupling import SphereCoupling, sphere_spline_stack
@@ -65,6 +66,7 @@ __all__ = [
     "is_conformal",
     "is_padded",
     "multiscale_stack",
+    "patch_stack",
     "place",
     "placement_of",
     "placements_of",

@@ -23,7 +23,7 @@ from paramax import NonTrainable
 
 from mflows.charts.chart import Chart, Composed, Unavailable, common_condition
 from mflows.layers.placement import unit_of
-from mflows.nets import ConvolutionalDecoder, ConvolutionalEncoder, GaussianEncoder, SkipMLP
+from mflows.nets import FreeDecoder, FreeEncoder, GaussianEncoder
 from mflows.tangents import pushforward
 
 
@@ -35,14 +35,12 @@ class Generator(Chart):
         shape: Shape of a data point, (D,) by default.
     """
 
-    network: SkipMLP | ConvolutionalDecoder
+    network: FreeDecoder
     shape: tuple[int, ...]
     latent_dim: int
     cond_shape: tuple[int, ...] | None
 
-    def __init__(
-        self, network: SkipMLP | ConvolutionalDecoder, shape: tuple[int, ...] | None = None
-    ):
+    def __init__(self, network: FreeDecoder, shape: tuple[int, ...] | None = None):
         self.network = network
         self.shape = (network.out_size,) if shape is None else tuple(shape)
         if self.dim != network.out_size:
@@ -81,7 +79,7 @@ class NoisyGenerator(Chart):
 
     def __init__(self, generator: Generator, *, noise: float = 0.1):
         self.generator = generator
-        self.log_noise = jnp.log(jnp.asarray(noise))
+        self.log_noise = jnp.log(jnp.asarray(noise, dtype=float))
         self.shape = generator.shape
         self.latent_dim = generator.latent_dim
         self.cond_shape = generator.cond_shape
@@ -120,10 +118,10 @@ class Encoded(Recoded):
     """
 
     chart: Chart
-    encoder: SkipMLP | GaussianEncoder | ConvolutionalEncoder
+    encoder: FreeEncoder | GaussianEncoder
     cond_shape: tuple[int, ...] | None
 
-    def __init__(self, chart: Chart, encoder: SkipMLP | GaussianEncoder | ConvolutionalEncoder):
+    def __init__(self, chart: Chart, encoder: FreeEncoder | GaussianEncoder):
         sizes = (encoder.in_size, encoder.out_size)
         if sizes != (chart.dim, chart.latent_dim):
             raise ValueError(

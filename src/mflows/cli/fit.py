@@ -73,6 +73,8 @@ def fit(
 
         mflows fit photographs/ --size 32 --dequantise --flips --latent-dim 16
 
+        mflows fit photographs/ --network transformer --latent-dim 16
+
         mflows fit directions.csv --model fom --set manifold=sphere
 
         mflows fit sims.npz --model posterior-flow --condition theta --set likelihood=runs/sims
@@ -95,7 +97,7 @@ def fit(
     if resume and (out / "config.json").is_file():
         stored = runs.read_config(out)[0]
         given = set(options.on_the_command_line(context))
-        if "tails" in given:  # one of the settings
+        if given & {*options.OWN_OPTIONS}:
             given.add("settings")
         asked_for = given & set(stored.as_dict())
         config = replace(stored, **{name: getattr(config, name) for name in asked_for})

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -34,6 +34,9 @@ def _each(heading: str, words: Callable[[System], str]) -> str:
     """A help text with a line for every system."""
     return "\n\n".join([heading, *(f"- {row.name}: {words(row)}" for row in SYSTEMS.values())])
 
+
+OWN_OPTIONS = ("tails", "network")
+"""Settings of a model that have options of their own, beside ``--set``."""
 
 LatentDim = Annotated[
     int | None,
@@ -97,6 +100,15 @@ def _asked(
             help="Settings of the recipe, such as patience=10 or weight=1e4.",
         ),
     ] = "",
+    network: Annotated[
+        Literal["dense", "convolutional", "transformer"] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Networks of the model: dense, of any points; of pictures also convolutional, or "
+            "transformer, of patches. [default: dense]",
+            show_default=False,
+        ),
+    ] = None,
     tails: Annotated[
         bool,
         typer.Option("--tails", help="Give columns the heavy tails that their data have."),
@@ -152,14 +164,21 @@ def asks_for_a_run(command: Callable[..., None]) -> Callable[..., None]:
 
 def config(given: Mapping[str, Any]):
     """The config of a run that the parameters of a command ask for."""
-    system(given["model"])  # a wrong name is noticed before JAX is imported
+    chosen = system(given["model"])  # a wrong name is noticed before JAX is imported
     from mflows import runs
 
-    settings = _literals(given["settings"], "--set")
+    if given["network"] and "network" not in chosen.settings:
+        able = (name for name, row in SYSTEMS.items() if "network" in row.settings)
+        raise ValueError(
+            f"Expected --network with a model out of {', '.join(able)}; got {chosen.name!r}, which "
+            "has one kind of network. Leave the option out."
+        )
+    asked = {name: given[name] for name in OWN_OPTIONS if given[name]}
+    settings = {**_literals(given["settings"], "--set"), **asked}
     read = {
         "data": str(given["data"]),
         "condition": names(given["condition"]),
-        "settings": {**settings, "tails": True} if given["tails"] else settings,
+        "settings": settings,
         "recipe_settings": _literals(given["recipe_settings"], "--recipe-set"),
     }
     known = {each.name for each in fields(runs.Config)}

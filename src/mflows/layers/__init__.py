@@ -10,6 +10,7 @@ from mflows.layers.conformal import (
     is_conformal,
 )
 from mflows.layers.multiscale import multiscale_stack
+from mflows.layers.patches import patch_stack
 from mflows.layers.placement import (
     Placement,
     outermost,
@@ -39,6 +40,7 @@ __all__ = [
     "leading",
     "multiscale_stack",
     "outermost",
+    "patch_stack",
     "place",
     "placement_of",
     "scale_of",

@@ -22,9 +22,7 @@ from flowjax.bijections import AbstractBijection, Chain, Invert
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, Scalar
 
-from mflows.layers.affine import BoundedAffine
-from mflows.layers.rational_quadratic import RationalQuadraticSpline
-from mflows.layers.splines import IDENTITY_SCALE, Transformer, permutations, step, transformer
+from mflows.layers.splines import IDENTITY_SCALE, Transformer, permutations, step, transformer_of
 from mflows.layers.stack import Stack
 from mflows.nets import ConvolutionalResidual, check_depth, halves
 from mflows.tangents import inverted, push_columns, pushforward, transformed
@@ -286,11 +284,7 @@ def multiscale_stack(
     """
     check_depth("layers", layers)
     halved = halves(shape)
-    of = (
-        transformer(BoundedAffine)
-        if affine
-        else transformer(RationalQuadraticSpline, bins, interval)
-    )
+    of = transformer_of(affine=affine, bins=bins, interval=interval)
     channels = 4 * shape[-1]
     moving = step(channels)
     down, up = [], []

@@ -67,6 +67,15 @@ def _transformer(dtype, kind: Callable[..., AbstractBijection], *settings) -> Tr
         )
 
 
+def transformer_of(*, affine: bool, bins: int, interval: float) -> Transformer:
+    """Bounded affine maps, or rational-quadratic splines."""
+    return (
+        transformer(BoundedAffine)
+        if affine
+        else transformer(RationalQuadraticSpline, bins, interval)
+    )
+
+
 def step(dim: int) -> int:
     """How many coordinates one layer transforms."""
     return max(dim // 2, 1)
@@ -119,11 +128,7 @@ def spline_coupling(
         blocks: Number of residual blocks in the conditioner network.
         affine: Scale and shift coordinates (``mflows.layers.affine``) in place of splines.
     """
-    of = (
-        transformer(BoundedAffine)
-        if affine
-        else transformer(RationalQuadraticSpline, bins, interval)
-    )
+    of = transformer_of(affine=affine, bins=bins, interval=interval)
     conditioner = ResidualMLP(
         key,
         dim - step(dim) + (cond_dim or 0),

@@ -14,6 +14,7 @@ from mflows.charts import (
     Pad,
     Placement,
     multiscale_stack,
+    patch_stack,
     shaped,
     spline_stack,
 )
@@ -23,9 +24,9 @@ from mflows.models.building import (
     check_rank,
     conditions,
     coupling_parts,
-    is_convolutional,
     point,
     remembered,
+    sees_images,
     size,
 )
 
@@ -53,19 +54,23 @@ def ambient_flow(
     Arguments are those of `m_flow`, but for ``layers``, the number of coupling layers. With a
     ``rank`` these move so many directions, those in which the data vary most, and the others are
     normal. With convolutional networks it has the layers of ``mflows.charts.multiscale_stack``
-    alone, so many at every level.
+    alone, so many at every level, with transformers those of ``mflows.charts.patch_stack``.
     """
     shape, dim = point(shape)
     check_rank(rank, 0, dim)
     own: Any = dict(affine=affine, interval=interval, blocks=blocks, cond_dim=size(cond_shape))
-    own["bins"], turned = bins, 0
-    if is_convolutional(network, shape):
+    own |= {"layers": layers, "bins": bins}
+    turned = 0
+    if sees_images(network, shape):
         if rank is not None:
             raise ValueError(f"Expected no rank for an ambient flow with {network} networks.")
-        stack = multiscale_stack(key, shape, layers=layers, width=channels, **own)
+        if network == "convolutional":
+            stack = multiscale_stack(key, shape, width=channels, **own)
+        else:
+            stack = patch_stack(key, shape, width=width, **own)
     else:
         bent = rank or dim
-        stack = spline_stack(key, bent, layers=layers, linear=linear, width=width, **own)
+        stack = spline_stack(key, bent, linear=linear, width=width, **own)
         if bent < dim:
             normal = Affine(jnp.zeros(dim - bent), jnp.ones(dim - bent))
             stack, turned = Concatenate([stack, normal]), bent
@@ -96,6 +101,7 @@ def pie(
     affine: bool = False,
     network: str = "dense",
     channels: int = 32,
+    image_layers: int = 4,
 ) -> Flow:
     r"""A pseudo-invertible encoder (PIE; Beitler et al. 2021): an ambient flow with a thin axis.
 
@@ -120,6 +126,7 @@ def pie(
         affine=affine,
         network=network,
         channels=channels,
+        image_layers=image_layers,
     )
     layers = chart_layers, latent_layers
     bijection, placement, along = coupling_parts(

@@ -15,16 +15,32 @@ from flowjax.bijections import AbstractBijection, Chain, Concatenate, Identity, 
 from flowjax.distributions import StandardNormal, Transformed
 from jaxtyping import PRNGKeyArray
 
-from mflows.charts import Placement, multiscale_stack, shaped, spline_stack
+from mflows.charts import Placement, multiscale_stack, patch_stack, shaped, spline_stack
 from mflows.conditions import Conditions
 from mflows.flow import QUANTILES, Flow
 from mflows.keys import checked
-from mflows.nets import ConvolutionalDecoder, ConvolutionalEncoder, SkipMLP
+from mflows.nets import (
+    ConvolutionalDecoder,
+    ConvolutionalEncoder,
+    FreeDecoder,
+    FreeEncoder,
+    PatchDecoder,
+    PatchEncoder,
+    SkipMLP,
+)
 
-NETWORKS = ("dense", "convolutional")
+IMAGE_DECODERS: dict[str, Callable[..., FreeDecoder]] = {
+    "convolutional": ConvolutionalDecoder,
+    "transformer": PatchDecoder,
+}
+IMAGE_ENCODERS: dict[str, Callable[..., FreeEncoder]] = {
+    "convolutional": ConvolutionalEncoder,
+    "transformer": PatchEncoder,
+}
+NETWORKS = ("dense", *IMAGE_DECODERS)
 LARGE, LARGE_RANK, IMAGE_RANK = 1000, 256, 64
 """Features up to which a chart bends in all directions; in how many of more features, and before
-layers of convolutions, it bends at least."""
+layers of images, it bends at least."""
 MANY, MIXED = 8, 100
 """Features from which on, and up to which, data are given more layers, and LU maps of them all."""
 
@@ -37,7 +53,7 @@ def by_size(arguments: dict[str, Any]) -> dict[str, Any]:
     100 with LU maps, and densities 6 layers with 6 bins (docs/log/2026-11-29-defaults-by-size.md).
     """
     features = arguments.get("rank") or point(arguments["shape"])[1]
-    if arguments.get("network") == "convolutional":  # the layers of vectors see few directions
+    if arguments.get("network") in IMAGE_DECODERS:  # the layers of vectors see few directions
         features = IMAGE_RANK
     many = features >= MANY
     chosen = {
@@ -179,6 +195,7 @@ def coupling_parts(
     tails: bool = False,
     network: str = "dense",
     channels: int = 32,
+    image_layers: int = 4,
     **settings: Any,
 ) -> Parts:
     """The parts of a chart of coupling layers, and a `spline_flow` for the density on it.
@@ -191,16 +208,18 @@ def coupling_parts(
         conditional: Let the bijection depend on theta too.
         layers: Number of coupling layers of either.
         rank: Number of directions in which layers of vectors bend, the first ones; ``None`` for
-            all, or before convolutions for 64 or 4 n.
+            all, or before layers of images for 64 or 4 n.
         affine: Whether the layers of the bijection are affine.
         tails: Whether columns may have heavy tails.
-        network: ``"convolutional"`` adds the layers of `mflows.charts.multiscale_stack`.
-        channels: Channels of their networks.
+        network: ``"convolutional"`` adds the layers of `mflows.charts.multiscale_stack`,
+            ``"transformer"`` those of `mflows.charts.patch_stack`.
+        channels: Channels of the networks of the first.
+        image_layers: Number of layers of the first at every level, or of the second.
         **settings: Further arguments of ``mflows.charts.spline_stack``.
     """
     chart_key, latent_key = keys
     dim, cond_dim = math.prod(shape), size(cond_shape)
-    images = is_convolutional(network, shape)
+    images = sees_images(network, shape)
     check_rank(rank, latent_dim, dim)
     if rank is None and images:
         rank = directions(network, shape, latent_dim)
@@ -213,7 +232,11 @@ def coupling_parts(
     stack, turned = shaped(stack, shape), rank or latent_dim
     if not images:
         return Parts(stack, Placement.identity(shape, turned, tails=tails), latent)
-    local = multiscale_stack(jr.fold_in(chart_key, 1), shape, width=channels, **own)
+    own |= {"key": jr.fold_in(chart_key, 1), "shape": shape, "layers": image_layers}
+    if network == "convolutional":
+        local = multiscale_stack(width=channels, **own)
+    else:
+        local = patch_stack(width=settings["width"], blocks=settings["blocks"], **own)
     turn = Placement.identity(shape, turned)
     return Parts(Chain([stack, turn, local]), Placement.identity(shape, tails=tails), latent)
 
@@ -232,15 +255,15 @@ def directions(network: str, shape: tuple[int, ...], latent_dim: int) -> int:
 
     In all of them up to a thousand features; of more in 256 or 4 n, those in which the data vary
     most: an epoch of images of 3,072 numbers then takes a seventh of the time or less, and hardly
-    any variance is left out (docs/log/2026-11-29-images.md). Before layers of convolutions 64 or
-    4 n will do.
+    any variance is left out (docs/log/2026-11-29-images.md). Before layers of images 64 or 4 n
+    will do.
     """
     dim = math.prod(shape)
     least = LARGE_RANK if network == "dense" else IMAGE_RANK
     return dim if network == "dense" and dim <= LARGE else min(max(least, 4 * latent_dim), dim)
 
 
-def is_convolutional(network: str, shape: tuple[int, ...]) -> bool:
+def sees_images(network: str, shape: tuple[int, ...]) -> bool:
     """Whether networks see images.
 
     Raises:
@@ -250,27 +273,28 @@ def is_convolutional(network: str, shape: tuple[int, ...]) -> bool:
         raise ValueError(f"Expected a network out of {', '.join(NETWORKS)}; got {network!r}.")
     if network != "dense" and len(shape) != 3:
         raise ValueError(
-            f"Expected images of shape (H, W, C) for {network} networks; got points of shape "
-            f"{shape}."
+            f"Expected images of shape (H, W, C) for {network} networks, which see what is beside "
+            f"what; got points of shape {shape}. Take network='dense' (--network dense on the "
+            "command line), the default."
         )
-    return network == "convolutional"
+    return network != "dense"
 
 
 def decoder(
     key: PRNGKeyArray, latent_dim: int, shape: tuple[int, ...], *, network: str, **settings: Any
-) -> SkipMLP | ConvolutionalDecoder:
+) -> FreeDecoder:
     """A free network from n numbers to a point, given as D numbers."""
-    if is_convolutional(network, shape):
-        return ConvolutionalDecoder(key, latent_dim, shape, **settings)
+    if sees_images(network, shape):
+        return IMAGE_DECODERS[network](key, latent_dim, shape, **settings)
     return SkipMLP(key, latent_dim, math.prod(shape), **settings)
 
 
 def encoder(
     key: PRNGKeyArray, shape: tuple[int, ...], latent_dim: int, *, network: str, **settings: Any
-) -> SkipMLP | ConvolutionalEncoder:
+) -> FreeEncoder:
     """A free network from a point, given as D numbers, to n numbers."""
-    if is_convolutional(network, shape):
-        return ConvolutionalEncoder(key, shape, latent_dim, **settings)
+    if sees_images(network, shape):
+        return IMAGE_ENCODERS[network](key, shape, latent_dim, **settings)
     return SkipMLP(key, math.prod(shape), latent_dim, **settings)
 
 
@@ -278,5 +302,5 @@ def placement_for(
     network: str, shape: tuple[int, ...], plane_dim: int, *, tails: bool
 ) -> Placement:
     """The placement of free networks: those that see images are not turned to a plane."""
-    turned = 0 if is_convolutional(network, shape) else plane_dim
+    turned = 0 if sees_images(network, shape) else plane_dim
     return Placement.identity(shape, turned, tails=tails)

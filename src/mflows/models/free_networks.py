@@ -61,7 +61,8 @@ def pae(
         interval: Half width of the splines' interval, in units of the scaled codes.
         tails: Give columns the heavy tails that their data have (``mflows.layers.tails``).
         network: ``"convolutional"`` for images (H, W, C): decoder and encoder double and halve
-            them, with ``width`` channels where they are largest.
+            them, with ``width`` channels where they are largest. ``"transformer"``: they are
+            transformers of patches.
     """
     shape, dim = point(shape)
     check_latent_dim(latent_dim, dim)

@@ -39,6 +39,7 @@ def m_flow(
     affine: bool | None = None,
     network: str = "dense",
     channels: int = 32,
+    image_layers: int = 4,
 ) -> Flow:
     """An M-flow (Brehmer & Cranmer 2020): learned manifold, learned density on it.
 
@@ -64,8 +65,11 @@ def m_flow(
             splines.
         network: ``"convolutional"`` for images (H, W, C): after the layers above, which bend in
             ``rank`` directions, by default 64 or 4 n, the chart has those of
-            ``mflows.charts.multiscale_stack``.
+            ``mflows.charts.multiscale_stack``. ``"transformer"``: those of
+            ``mflows.charts.patch_stack``, of this ``width`` and these ``blocks``.
         channels: Channels of convolutional networks.
+        image_layers: Number of layers of convolutional networks at every level of the image, or of
+            transformers.
     """
     shape, _ = point(shape)
     plane = Pad(latent_dim, shape)
@@ -80,6 +84,7 @@ def m_flow(
         tails=tails,
         network=network,
         channels=channels,
+        image_layers=image_layers,
     )
     layers: Any = chart_layers, latent_layers
     bijection, placement, latent = coupling_parts(
@@ -111,6 +116,7 @@ def me_flow(
     affine: bool | None = None,
     network: str = "dense",
     channels: int = 32,
+    image_layers: int = 4,
 ) -> Flow:
     """An M_e-flow (Brehmer & Cranmer 2020): an M-flow whose encoder is a network of its own.
 
@@ -132,6 +138,7 @@ def me_flow(
         tails=tails,
         network=network,
         channels=channels,
+        image_layers=image_layers,
     )
     layers: Any = chart_layers, latent_layers
     bijection, placement, latent = coupling_parts(

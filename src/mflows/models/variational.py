@@ -11,6 +11,8 @@ E log w is the evidence lower bound (ELBO), and  E log mean_k w(u_k)  the import
 (Burda et al. 2016, arXiv 1509.00519), which rises to log p(x) as the number of draws grows.
 """
 
+from typing import Any
+
 import jax.numpy as jnp
 import jax.random as jr
 from flowjax.distributions import StandardNormal
@@ -18,10 +20,18 @@ from jax.scipy.stats import norm
 from jaxtyping import Array, PRNGKeyArray, Scalar
 from paramax import unwrap
 
-from mflows.charts import Composed, Encoded, Generator, NoisyGenerator, Placement
+from mflows.charts import Composed, Encoded, Generator, NoisyGenerator
 from mflows.flow import Flow
-from mflows.models.building import conditions, point, remembered, size
-from mflows.nets import GaussianEncoder, SkipMLP
+from mflows.models.building import (
+    conditions,
+    decoder,
+    encoder,
+    placement_for,
+    point,
+    remembered,
+    size,
+)
+from mflows.nets import GaussianEncoder
 from mflows.volume import Intractable
 
 REASON = (
@@ -42,6 +52,7 @@ def vae(
     width: int = 64,
     blocks: int = 2,
     tails: bool = False,
+    network: str = "dense",
 ) -> Flow:
     """A variational autoencoder with a Gaussian encoder and learned observation noise.
 
@@ -53,11 +64,12 @@ def vae(
     """
     shape, dim = point(shape)
     decoder_key, encoder_key = jr.split(key)
-    given = {"cond_size": size(cond_shape), "width": width, "blocks": blocks}
-    generator = Generator(SkipMLP(decoder_key, latent_dim, dim, **given), shape)
-    encoder = GaussianEncoder(encoder_key, dim, latent_dim, **given)
-    chart = Encoded(NoisyGenerator(generator, noise=noise), encoder)
-    placement = Placement.identity(shape, min(latent_dim, dim), tails=tails)
+    given: Any = {"cond_size": size(cond_shape), "width": width, "blocks": blocks}
+    given |= {"network": network}
+    generator = Generator(decoder(decoder_key, latent_dim, shape, **given), shape)
+    mean, spread = (encoder(key, shape, latent_dim, **given) for key in jr.split(encoder_key))
+    chart = Encoded(NoisyGenerator(generator, noise=noise), GaussianEncoder(mean, spread))
+    placement = placement_for(network, shape, min(latent_dim, dim), tails=tails)
     latent, placed = StandardNormal((latent_dim,)), conditions(cond_shape)
     return Flow(chart.then(placement), latent, Intractable(REASON), conditions=placed)
 

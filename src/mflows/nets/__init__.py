@@ -8,10 +8,20 @@ from mflows.nets.convolutional import (
     halves,
 )
 from mflows.nets.efficientnet import EfficientNetLite0, efficientnet_lite0, image_features
-from mflows.nets.gaussian import GaussianEncoder
+from mflows.nets.gaussian import FreeEncoder, GaussianEncoder
 from mflows.nets.linear import Linear, full_precision
+from mflows.nets.patches import (
+    PatchDecoder,
+    PatchEncoder,
+    PatchTransformer,
+    from_patches,
+    patch_size,
+)
 from mflows.nets.residual import ResidualMLP, check_depth
 from mflows.nets.skip import SkipMLP
+
+FreeDecoder = SkipMLP | ConvolutionalDecoder | PatchDecoder
+"""Networks from n numbers to D features, of which a decoder may be made."""
 
 __all__ = [
     "AngularMLP",
@@ -19,13 +29,20 @@ __all__ = [
     "ConvolutionalEncoder",
     "ConvolutionalResidual",
     "EfficientNetLite0",
+    "FreeDecoder",
+    "FreeEncoder",
     "GaussianEncoder",
     "Linear",
+    "PatchDecoder",
+    "PatchEncoder",
+    "PatchTransformer",
     "ResidualMLP",
     "SkipMLP",
     "check_depth",
     "efficientnet_lite0",
+    "from_patches",
     "full_precision",
     "halves",
     "image_features",
+    "patch_size",
 ]

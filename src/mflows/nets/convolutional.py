@@ -17,7 +17,15 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from mflows.nets.linear import Linear, drawn, full_precision, limits
+from mflows.nets.linear import (
+    Linear,
+    drawn,
+    full_precision,
+    limits,
+    of_condition,
+    with_condition,
+)
+from mflows.nets.patches import from_patches, patches
 from mflows.nets.residual import check_depth
 
 SMALLEST = 4
@@ -118,18 +126,12 @@ class Stage(eqx.Module):
         self.blocks = tuple(
             (Convolution(width, width), Convolution(width, width, 1)) for _ in range(blocks)
         )
-        zero = None if cond_size is None else limits(cond_size, width)
-        self.given = jax.tree.map(jnp.zeros_like, zero)
+        self.given = of_condition(cond_size, width)
 
     def __call__(
         self, x: Float[Array, "H W inputs"], condition: Float[Array, " c"] | None
     ) -> Float[Array, "h w width"]:
-        h = self.first(x) + self.place
-        if self.given is not None:
-            if condition is None:
-                size = self.given.in_features
-                raise ValueError(f"Expected a condition of shape ({size},); got none.")
-            h = h + self.given(jnp.asarray(condition))
+        h = with_condition(self.first(x) + self.place, self.given, condition)
         for a, b in self.blocks:
             h = h + b(jax.nn.silu(a(jax.nn.silu(h))))
         return h
@@ -214,9 +216,7 @@ class ConvolutionalEncoder(eqx.Module):
     def __call__(
         self, x: Float[Array, " D"], condition: Float[Array, " c"] | None = None
     ) -> Float[Array, " n"]:
-        height, width, channels = self.shape
-        squares = x.reshape(height // 2, 2, width // 2, 2, channels)
-        h = jnp.moveaxis(squares, 2, 1).reshape(height // 2, width // 2, -1)
+        h = patches(x.reshape(self.shape), 2)
         for stage in self.stages:
             h = jax.nn.silu(stage(h, condition))
         return self.last(h.ravel())
@@ -267,10 +267,7 @@ class ConvolutionalDecoder(eqx.Module):
             if level:
                 h = jnp.repeat(jnp.repeat(h, 2, axis=0), 2, axis=1)
             h = stage(jax.nn.silu(h), condition)
-        squares = self.last(jax.nn.silu(h))
-        height, width, channels = squares.shape
-        squares = squares.reshape(height, width, 2, 2, channels // 4)
-        return jnp.moveaxis(squares, 1, 2).ravel()
+        return from_patches(self.last(jax.nn.silu(h)), 2).ravel()
 
 
 def halves(shape: Sequence[int]) -> list[tuple[int, int]]:

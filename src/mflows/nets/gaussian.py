@@ -3,10 +3,14 @@ r"""The encoder of a variational autoencoder:  q(u | x, theta) = N(m(x, theta), 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import jax.random as jr
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float
 
+from mflows.nets.convolutional import ConvolutionalEncoder
+from mflows.nets.patches import PatchEncoder
 from mflows.nets.skip import SkipMLP
+
+FreeEncoder = SkipMLP | ConvolutionalEncoder | PatchEncoder
+"""Networks from D features to n numbers, of which an encoder may be made."""
 
 TINY = -40.0
 """Below it softplus(x) is exp(x) to double precision."""
@@ -16,25 +20,20 @@ class GaussianEncoder(eqx.Module):
     """Mean and scale of latent coordinates, given a point. Called, it returns the mean.
 
     Args:
-        key: Random key for the initial weights.
-        in_size: Number of features D.
-        out_size: Number of latent coordinates n.
-        settings: As for `SkipMLP`.
+        mean: Network from D features to the n means.
+        spread: Network from D features to n numbers, whose softplus is the scale.
     """
 
-    mean: SkipMLP
-    spread: SkipMLP
+    mean: FreeEncoder
+    spread: FreeEncoder
     in_size: int
     out_size: int
     cond_size: int | None
 
-    def __init__(self, key: PRNGKeyArray, in_size: int, out_size: int, **settings):
-        self.mean, self.spread = (
-            SkipMLP(key, in_size, out_size, **settings) for key in jr.split(key)
-        )
-        self.in_size = in_size
-        self.out_size = out_size
-        self.cond_size = self.mean.cond_size
+    def __init__(self, mean: FreeEncoder, spread: FreeEncoder):
+        self.mean, self.spread = mean, spread
+        self.in_size, self.out_size = mean.in_size, mean.out_size
+        self.cond_size = mean.cond_size
 
     def __call__(
         self, x: Float[Array, " in"], condition: Float[Array, " c"] | None = None
