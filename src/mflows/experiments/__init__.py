@@ -14,6 +14,7 @@ NAMES = (
     "circle",
     "conditional-sphere",
     "digits",
+    "embeddings",
     "ill-posed-likelihood",
     "inference-benchmark",
     "lorenz",

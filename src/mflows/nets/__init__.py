@@ -7,7 +7,12 @@ from mflows.nets.convolutional import (
     ConvolutionalResidual,
     halves,
 )
-from mflows.nets.efficientnet import EfficientNetLite0, efficientnet_lite0, image_features
+from mflows.nets.efficientnet import (
+    EfficientNetLite0,
+    efficientnet_lite0,
+    image_features,
+    kept_features,
+)
 from mflows.nets.gaussian import GaussianEncoder
 from mflows.nets.linear import Linear, full_precision
 from mflows.nets.residual import ResidualMLP, check_depth
@@ -28,4 +33,5 @@ __all__ = [
     "full_precision",
     "halves",
     "image_features",
+    "kept_features",
 ]
