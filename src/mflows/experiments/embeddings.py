@@ -129,22 +129,19 @@ def _of_flow(job: Job, model: str, parts: Split) -> Row:
         recipe_settings={"tolerance": TOLERANCE},  # as where no number of epochs is asked for
     )
     scale = train.std(axis=0)
-    projected = [np.asarray(run.flow.project(rows)) for rows in (inliers, outliers)]
-    variance = _root_mean_square(np.asarray(run.flow.distance(train))) ** 2 / (
-        train.shape[1] - LATENT_DIM
-    )
-    aucs: dict[str, list[np.ndarray]] = {
-        name: [] for name in ("auc", "auc_distance", "auc_scaled", "auc_log_prob")
+    off = [rows - np.asarray(run.flow.project(rows)) for rows in (train, inliers, outliers)]
+    distance = [np.linalg.norm(each, axis=1) for each in off]
+    variance = np.mean(np.square(distance[0])) / (train.shape[1] - LATENT_DIM)
+    log_prob = [np.asarray(run.flow.log_prob(rows)) for rows in (inliers, outliers)]
+    scores = {
+        "auc": [d**2 / (2 * variance) - p for d, p in zip(distance[1:], log_prob, strict=True)],
+        "auc_distance": distance[1:],
+        "auc_scaled": [np.linalg.norm(each / scale, axis=1) for each in off[1:]],
+        "auc_log_prob": [-p for p in log_prob],
     }
-    for rows, near in zip((inliers, outliers), projected, strict=True):
-        log_prob, distance = map(np.asarray, run.flow.log_prob_and_distance(rows))
-        both = np.square(distance) / (2 * variance) - log_prob
-        scaled = np.linalg.norm((rows - near) / scale, axis=1)
-        for found, score in zip(aucs.values(), (both, distance, scaled, -log_prob), strict=True):
-            found.append(score)
     return {
-        **{key: outlier_auc(*scores)["outlier_auc"] for key, scores in aucs.items()},
-        "reconstruction": _root_mean_square((inliers - projected[0]) / scale),
+        **{name: outlier_auc(*both)["outlier_auc"] for name, both in scores.items()},
+        "reconstruction": _root_mean_square(off[1] / scale),
         "epochs": len(run.history),
         **account(run),
     }
