@@ -25,7 +25,8 @@ Beside them, none of which sees an outlier before:
 * ``isolation-forest``: scikit-learn's, with its defaults.
 
 reconstruction is the root mean square of inliers less their projections, in units of the standard
-deviations of features. CPU seconds are those of training, and for others of scoring too.
+deviations of features. CPU seconds are those of training, and for others of scoring too. AUC of
+seed 0 (docs/results/embeddings.md): M-flow .843, .999, .813; Mahalanobis .890, 1.000, .773.
 """
 
 import time
