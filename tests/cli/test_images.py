@@ -227,3 +227,41 @@ def test_the_network_of_a_model_is_an_option(command, tmp_path):
     opened = runs.open_run(tmp_path / "run")
     assert opened.config.settings["network"] == "transformer"
     assert opened.flow.project(load(images).x[:3]).shape == (3, 6, 6, 1)
+
+
+def test_features_of_a_folder(command, tmp_path, monkeypatch):
+    """The network is a small stand-in; labels are the folders that pictures lie in."""
+    seen = []
+
+    def features(images, network, *, size):
+        seen.append(size)
+        return images.mean(axis=(1, 2))
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr("mflows.nets.efficientnet.efficientnet_lite0", lambda: None)
+    monkeypatch.setattr("mflows.nets.efficientnet.image_features", features)
+    (tmp_path / "pets").mkdir()
+    for name in ("cats", "dogs"):
+        folder_of(tmp_path / "pets" / name, "L")
+    out = tmp_path / "embeddings.npz"
+    result = command("pictures", tmp_path / "pets", "--features", "--size", 9, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "Wrote 6 rows of 1 features, of pictures at 9 x 9," in result.stdout
+    with np.load(out) as found:
+        np.testing.assert_allclose(found["x"][:3, 0] * 256, [0.5, 40.5, 80.5])
+        assert list(found["label"]) == [0, 0, 0, 1, 1, 1]
+    assert load(out).names == ("x0",)
+    result = command("pictures", "digits", "--features", "--out", out)
+    assert result.exit_code == 0, result.output
+    assert (load(out).x.shape, set(seen)) == ((1797, 1), {9, 224})
+
+
+def test_pictures_of_a_folder_as_a_file(command, tmp_path):
+    out = tmp_path / "pictures.npz"
+    result = command("pictures", folder_of(tmp_path / "grey", "L"), "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "Wrote 3 pictures of 32 x 32 x 1" in result.stdout
+    assert load(out).shape == (32, 32, 1)
+    result = command("pictures", "digits", "--size", 4, "--out", out)
+    assert result.exit_code == 2
+    assert "no size for 'digits', whose pictures have one" in " ".join(result.stderr.split())

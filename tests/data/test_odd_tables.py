@@ -153,6 +153,10 @@ def test_moments_are_those_of_the_bulk_where_few_rows_make_them():
     rare = np.zeros((1000, 1))
     rare[:3] = 1  # a feature that is rare and not wrong
     assert not moments(rare).dominated.any()
+    wide = np.zeros((30, 1000))
+    wide[7, 1] = 2e6  # of features of a network, which are often near 0
+    wide += x[:30, :1]
+    np.testing.assert_allclose(moments(wide).scale, wide.std(0))
     assert moments(1e200 * x).scale == pytest.approx(1e200 * x.std(0))
 
 

@@ -8,6 +8,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import mflows as mf
 from mflows import fetching
@@ -30,10 +31,27 @@ def test_digits_are_shipped():
 
 
 def test_names():
-    with pytest.raises(DataError, match="out of digits, mnist-5k, fashion-mnist; got 'cifar'"):
+    expected = "out of digits, mnist-5k, fashion-mnist, or a folder; got 'cifar'"
+    with pytest.raises(DataError, match=expected):
         mf.data.pictures("cifar")
+    with pytest.raises(DataError, match="no size for 'digits', whose pictures have one; got 9"):
+        mf.data.pictures("digits", size=9)
     with pytest.raises(DataError, match="files of fashion-mnist only; got some for 'digits'"):
         mf.data.pictures("digits", ".")
+
+
+def test_pictures_of_a_folder_have_the_folder_within_it_as_their_label(tmp_path):
+    for number, name in enumerate(("dogs/old", "cats", "cats", "dogs/old")):
+        path = tmp_path / "pets" / name / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (4, 3), 10 * number).save(path)
+    (tmp_path / "pets" / "cats" / "0.png").write_bytes(b"damaged")
+    with pytest.warns(UserWarning, match="1 of 5 pictures could not be read"):
+        x, label = mf.data.pictures(tmp_path / "pets")
+    assert (x.shape, list(label)) == ((4, 3, 4, 1), [0, 0, 1, 1])
+    np.testing.assert_array_equal(x[:][:, 0, 0, 0], [10, 20, 0, 30])
+    with pytest.warns(UserWarning, match="1 of 5"):
+        assert mf.data.pictures(tmp_path / "pets", size=2).x.shape == (4, 2, 2, 1)
 
 
 def test_a_collection_is_fetched_once(cache, monkeypatch):

@@ -22,6 +22,7 @@ import mflows as mf
 from mflows import experiments, simulators
 from mflows.charts import Chart, Sphere
 from mflows.experiments import (
+    embeddings,
     inference_benchmark,
     lorenz,
     polynomial_surface,
@@ -84,6 +85,33 @@ def test_digits(tmp_path):
     (row,) = json.loads((tmp_path / "results.json").read_text())
     assert 0.5 < row["mixture AUC"] <= 1
     assert row["PCA error"] < row["M-flow error"] < 100  # two epochs learn little
+
+
+def test_embeddings(tmp_path, capsys):
+    """In short of the pixels of digits, which the class left out is told by."""
+    models = ("m-flow", *embeddings.DETECTORS)
+    experiments.named("embeddings")(tmp_path, models, 1, True)
+    rows = json.loads((tmp_path / "results.json").read_text())
+    assert [row["model"] for row in rows] == [*models]
+    assert {row["pictures"] for row in rows} == {"digits-class"}
+    found = {row["model"]: row for row in rows}
+    assert min(found[name]["auc"] for name in embeddings.DETECTORS) > 0.7
+    assert 0 < found["pca"]["reconstruction"] < found["pca-32"]["reconstruction"] < 1
+    assert {"auc_distance", "auc_log_prob", "epochs"} <= found["m-flow"].keys()
+    assert found["m-flow"]["reconstruction"] < 1
+    assert "AUC of outliers" in capsys.readouterr().out
+
+
+def test_detectors_tell_what_they_say():
+    """Points in a plane of five dimensions, and others beside it."""
+    rng = np.random.default_rng(0)
+    plane = np.linalg.qr(rng.normal(size=(5, 2)))[0]
+    train, inside = (rng.normal(size=(n, 2)) @ plane.T for n in (400, 50))
+    off = inside + 2 * (np.eye(5) - plane @ plane.T)[0]
+    noise = 0.01 * rng.normal(size=(400, 5))
+    for name in ("pca", "knn", "knn-raw", "mahalanobis"):
+        score = embeddings.DETECTORS[name](train + noise, 0)
+        assert score(inside).max() < score(off).min(), name
 
 
 def test_rolled_shapes(tmp_path, monkeypatch, capsys):

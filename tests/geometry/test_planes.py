@@ -4,7 +4,14 @@ import jax.random as jr
 import numpy as np
 import pytest
 
-from mflows.geometry.planes import NO_PLANE, choose_plane, conflict
+from mflows.geometry import planes
+from mflows.geometry.planes import (
+    NO_PLANE,
+    choose_plane,
+    conflict,
+    neighbours_of,
+    principal_axes,
+)
 from mflows.simulators import named
 
 
@@ -59,3 +66,40 @@ def test_the_plane_is_determined_by_the_key():
     z = np.random.default_rng(3).normal(size=(300, 4))
     first, again = (choose_plane(jr.key(5), z, 2, steps=10) for _ in range(2))
     np.testing.assert_array_equal(first.frame, again.frame)
+
+
+@pytest.mark.parametrize("shape", [(300, 40), (40, 300), (400, 6)])
+def test_axes_of_large_data_are_those_of_the_decomposition(shape, monkeypatch):
+    """By eigenvectors of products, whose signs may differ; the last data lie on a plane."""
+    rng = np.random.default_rng(4)
+    z = rng.normal(size=shape) @ np.diag(np.linspace(3, 1, shape[1]))
+    if shape[1] == 6:
+        z[:, 3:] = z[:, :3] @ rng.normal(size=(3, 3))
+    z -= z.mean(0)
+    expected = principal_axes(z) if shape[1] == 6 else np.linalg.svd(z, full_matrices=False)[2]
+    monkeypatch.setattr(planes, "SMALL", 0)
+    axes = principal_axes(z)
+    rank = {40: 40, 300: 39, 6: 3}[shape[1]]
+    assert axes.shape == (rank, shape[1])
+    np.testing.assert_allclose(np.abs((axes * expected[:rank]).sum(1)), 1, atol=1e-8)
+
+
+@pytest.mark.parametrize("dim", [3, 7])
+def test_neighbours_are_the_nearest_in_their_order(dim, monkeypatch):
+    monkeypatch.setattr(planes, "AT_ONCE", 30)
+    u = np.random.default_rng(5).normal(size=(100, dim)) + 1e4
+    apart = np.linalg.norm(u[:, None] - u, axis=2)
+    np.testing.assert_array_equal(neighbours_of(u), np.argsort(apart, axis=1)[:, 1:9])
+    assert neighbours_of(u[:4]).shape == (4, 3)
+
+
+def test_a_plane_of_many_columns_is_judged_by_many_rows():
+    """Of the variance in the best plane of all rows, that of some hundred rows misses a part."""
+    rng = np.random.default_rng(6)
+    z = rng.normal(size=(4000, 200))
+    z[:, :5] *= 1.5
+    z -= z.mean(0)
+    frame = choose_plane(jr.key(0), z, 5, points=100, candidates=2, steps=0).frame
+    best = np.linalg.svd(z, full_matrices=False)[2][:5]
+    held, most = (np.square(z @ rows.T).sum() for rows in (frame, best))
+    assert held > 0.995 * most

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from tests.pretrained.fetched import fetched
 
-from mflows.nets import EfficientNetLite0, efficientnet_lite0, image_features
+from mflows.nets import EfficientNetLite0, efficientnet_lite0, image_features, kept_features
 from mflows.nets.efficientnet import STRIDES, ChannelConvolution
 
 RNG = np.random.default_rng(0)
@@ -66,6 +66,42 @@ def test_features_come_in_batches():
     alone = image_features(images[4:], network, batch=2)
     np.testing.assert_array_equal(found[4:], alone)
     assert image_features(images[:0], network).shape == (0, CHANNELS)
+
+
+def test_a_size_is_that_of_the_pictures_the_network_sees():
+    network = EfficientNetLite0.of(tiny())
+    images = RNG.uniform(size=(2, 8, 8, 3)).astype(np.float32)
+    found = image_features(images, network, size=8)
+    np.testing.assert_allclose(found, jax.vmap(network)(jnp.asarray(images)), rtol=1e-6)
+
+
+def test_features_are_computed_once(tmp_path, monkeypatch):
+    """A call that ends early leaves whole blocks; damaged ones are computed again."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("mflows.nets.efficientnet.BLOCK", 2)
+    network, built = EfficientNetLite0.of(tiny()), []
+    monkeypatch.setattr(
+        "mflows.nets.efficientnet.efficientnet_lite0", lambda: built.append(1) or network
+    )
+    images, counts = RNG.uniform(size=(5, 8, 8, 1)).astype(np.float32), []
+
+    def interrupt(count):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        kept_features(images, size=8, done=interrupt)
+    found = kept_features(images, size=8, done=counts.append)
+    assert (counts, len(built)) == ([2, 2, 1], 2)
+    np.testing.assert_array_equal(found, image_features(images, network, size=8))
+    kept = sorted((tmp_path / "mflows" / "features").iterdir())
+    assert len(kept) == 3
+    np.testing.assert_array_equal(kept_features(images, size=8), found)
+    assert len(built) == 2
+    kept[0].write_bytes(kept[0].read_bytes()[:50])
+    np.testing.assert_array_equal(kept_features(images, size=8), found)
+    assert len(built) == 3
+    assert not np.array_equal(kept_features(images[:2], size=9), found[:2])
+    assert kept_features(images[:0]).shape == (0, 1280)
 
 
 def test_errors_say_what_to_do():

@@ -15,6 +15,7 @@ from mflows.charts.chart import (
     Pad,
     Unavailable,
     is_padded,
+    unplaced,
 )
 from mflows.charts.function_chart import FunctionChart
 from mflows.charts.product import Product
@@ -76,5 +77,6 @@ __all__ = [
     "sphere_spline_stack",
     "spline_coupling",
     "spline_stack",
+    "unplaced",
     "without_encoder",
 ]

@@ -18,6 +18,7 @@ from equinox import AbstractVar
 from flowjax.bijections import AbstractBijection, Chain
 from jaxtyping import Array, Float, Scalar
 
+from mflows.layers.placement import Placement
 from mflows.layers.stack import leading
 from mflows.tangents import inverted, pushforward, transformed
 
@@ -175,6 +176,17 @@ class Composed(Chart):
         if is_padded(self):
             return leading(self.bijection, x, self.latent_dim, condition)
         return self.inner.encode(inverted(self.bijection, x, condition), condition)
+
+
+def unplaced(chart: Chart) -> tuple[Chart, Placement | None]:
+    """What comes before the placement that a chart ends with, and that; the chart without one."""
+    if not isinstance(chart, Composed):
+        return chart, None
+    whole = chart.bijection
+    *before, last = whole.bijections if isinstance(whole, Chain) else (whole,)
+    if not isinstance(last, Placement):
+        return chart, None
+    return (Composed(chart.inner, Chain(before)) if before else chart.inner), last
 
 
 def is_padded(chart: Chart) -> TypeGuard[Composed]:

@@ -43,10 +43,12 @@ class Pictures(NamedTuple):
     Attributes:
         levels: Pictures as uint8 in a temporary file, shape (N, H, W, C).
         note: What was done to them.
+        names: Their paths relative to the folder, as text, N of them.
     """
 
     levels: Mapped
     note: str
+    names: list[str]
 
 
 class _Unreadable(NamedTuple):
@@ -154,7 +156,8 @@ def read_folder(
         f"{'centre-cropped and resized to' if resized else 'of'} {size_of}; level k as "
         "(k + 1/2) / 256" + (f"; {len(unread):,} could not be read." if unread else ".")
     )
-    return Pictures(_first_channel(levels) if grey else levels, note)
+    read = [name for name in names if name not in unread]
+    return Pictures(_first_channel(levels) if grey else levels, note, read)
 
 
 @contextmanager

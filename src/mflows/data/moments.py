@@ -18,6 +18,9 @@ OUTLYING = 20.0
 """Distance from which on a row is far, in standard deviations of the bulk."""
 LEAST_ROWS = 20
 """Of fewer rows all are few."""
+MANY_COLUMNS = 1000
+"""Columns from which on none is scaled by quantiles: features of networks are often near 0 but for
+a few rows, and among so many columns one that a slip has spoiled does little harm."""
 SEEN = 100_000
 """Rows on which this is judged, evenly from all, at most."""
 
@@ -44,10 +47,13 @@ class Moments(NamedTuple):
 
 
 def moments(x: Float[np.ndarray, "N ..."]) -> Moments:
-    """Centre and scale of the columns of a table (N, D); of points of more axes always moments."""
+    """Centre and scale of the columns of a table (N, D).
+
+    Of points of more axes, and of tables of ``MANY_COLUMNS``, always mean and standard deviation.
+    """
     mean, scale = x.mean(0, dtype=np.float64), _deviation(x)
     dominated = np.zeros(mean.shape, dtype=bool)
-    if x.ndim != 2 or len(x) < LEAST_ROWS:
+    if x.ndim != 2 or len(x) < LEAST_ROWS or x.shape[1] >= MANY_COLUMNS:
         return Moments(mean, scale, dominated)
     for i, column in enumerate(x[:: -(-len(x) // SEEN)].T):
         column = column.astype(np.float64)

@@ -15,12 +15,13 @@ import io
 import struct
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 
 from mflows.data.checks import DataError
+from mflows.data.mapped import Array
 from mflows.fetching import NotFetched, Wheel, check_digest, debian
 from mflows.files import cache_folder, replacing
 
@@ -52,25 +53,36 @@ class Labelled(NamedTuple):
         label: Classes, shape (N,).
     """
 
-    x: np.ndarray
+    x: Array
     label: np.ndarray
 
 
-def pictures(name: str, files: str | Path | None = None) -> Labelled:
-    """A collection by its name, fetched at most once.
+def pictures(
+    name: str | Path, files: str | Path | None = None, *, size: int | None = None
+) -> Labelled:
+    """A collection by its name, fetched at most once, or the pictures of a folder.
 
     Args:
-        name: ``digits``, ``mnist-5k`` or ``fashion-mnist``.
+        name: ``digits``, ``mnist-5k``, ``fashion-mnist``, or a folder, where the class is the
+            number 0, 1, ... of the folder within it that a picture lies in, by their names.
         files: Folder with the four gzip files of fashion-mnist, which are then not fetched.
+        size: Height and width of the pictures of a folder, as for ``mflows.data.load``.
 
     Raises:
-        DataError: The name is unknown, or files are missing.
+        DataError: The name is unknown, or files are missing; as for ``mflows.data.load`` of a
+            folder.
         NotFetched: The collection cannot be fetched.
         ValueError: What came is another file than was expected.
     """
-    name = name.replace("_", "-")
+    folder, name = Path(name), str(name).replace("_", "-")
     if name not in COLLECTIONS:
-        raise DataError(f"Expected pictures out of {', '.join(COLLECTIONS)}; got {name!r}.")
+        if folder.is_dir():
+            return _of_folder(folder, size)
+        raise DataError(
+            f"Expected pictures out of {', '.join(COLLECTIONS)}, or a folder; got {name!r}."
+        )
+    if size is not None:
+        raise DataError(f"Expected no size for {name!r}, whose pictures have one; got {size}.")
     if files is not None:
         if name != "fashion-mnist":
             raise DataError(f"Expected files of fashion-mnist only; got some for {name!r}.")
@@ -86,6 +98,14 @@ def pictures(name: str, files: str | Path | None = None) -> Labelled:
     with replacing(kept) as file:
         np.savez(file, allow_pickle=False, x=found.x, label=found.label)
     return found
+
+
+def _of_folder(folder: Path, size: int | None) -> Labelled:
+    from mflows.data.folder import read_folder  # imports Pillow
+
+    levels, _, names = read_folder(folder, size)
+    within = [PurePosixPath(name).parent.as_posix() for name in names]
+    return Labelled(levels, np.unique(within, return_inverse=True)[1])
 
 
 def _digits() -> Labelled:

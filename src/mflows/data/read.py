@@ -143,7 +143,7 @@ class _Npy:
 def _read_folder(path: Path, size: int | None, like: tuple[int, ...] | None) -> Table:
     from mflows.data.folder import read_folder
 
-    levels, note = read_folder(path, size, like)
+    levels, note, _ = read_folder(path, size, like)
 
     def read(_: Sequence[str], start: int, stop: int) -> np.ndarray:
         return from_levels(levels[start:stop])

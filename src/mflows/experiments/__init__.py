@@ -14,6 +14,7 @@ NAMES = (
     "circle",
     "conditional-sphere",
     "digits",
+    "embeddings",
     "gan2d",
     "gan64d",
     "ill-posed-likelihood",

@@ -1,7 +1,14 @@
 """Geometry of data: starting planes, neighbours, geodesic distances. Knows no flow."""
 
 from mflows.geometry.geodesics import geodesic_embedding, overlap, turn_towards, unrolls
-from mflows.geometry.planes import NO_PLANE, choose_plane, conflict, in_company
+from mflows.geometry.planes import (
+    NO_PLANE,
+    choose_plane,
+    conflict,
+    in_company,
+    principal_axes,
+    rows_for,
+)
 
 __all__ = [
     "NO_PLANE",
@@ -10,6 +17,8 @@ __all__ = [
     "geodesic_embedding",
     "in_company",
     "overlap",
+    "principal_axes",
+    "rows_for",
     "turn_towards",
     "unrolls",
 ]

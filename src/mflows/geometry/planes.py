@@ -40,11 +40,17 @@ lower.
 """
 
 NEIGHBOURS = 8
+AT_ONCE = 1000
+"""Points whose neighbours are looked for together."""
 QUANTILE = 0.99
 ALONE = 20.0
 """Distance to the farthest of the neighbours, in its median, from which on a point is alone."""
 FEW = 0.02
 """Part of the points that may be alone; of more, the distances say nothing."""
+ROWS = 20
+"""Rows for each dimension from which principal axes are known to a percent or two."""
+SMALL = 1e9
+"""Size N D^2 up to which a singular value decomposition is worth its time."""
 TOLERANCE = 1.05
 STARTS = 3
 
@@ -66,10 +72,15 @@ def neighbours_of(u: np.ndarray) -> np.ndarray:
     count = min(NEIGHBOURS + 1, len(u))
     if u.shape[1] < 5:
         return np.asarray(KDTree(u).query(u, count)[1]).reshape(len(u), count)[:, 1:]
-    from sklearn.neighbors import NearestNeighbors  # imports pandas: slow, and only needed here
-
-    search = NearestNeighbors(n_neighbors=count, algorithm="brute")
-    return search.fit(u).kneighbors(u, return_distance=False)[:, 1:]
+    u = np.asarray(u, float) - np.mean(u, axis=0)
+    lengths, found = np.square(u).sum(1), []
+    for start in range(0, len(u), AT_ONCE):
+        some = u[start : start + AT_ONCE]
+        squares = lengths - 2 * some @ u.T  # and a number that is the same for all others
+        near = np.argpartition(squares, count - 1, axis=1)[:, :count]
+        order = np.argsort(np.take_along_axis(squares, near, axis=1), axis=1)
+        found.append(np.take_along_axis(near, order, axis=1)[:, 1:])
+    return np.concatenate(found)
 
 
 def in_company(z: Float[np.ndarray, "N D"]) -> np.ndarray:
@@ -104,15 +115,24 @@ def _orthonormal(rows: np.ndarray) -> np.ndarray:
     return left @ right
 
 
-def _principal_axes(z: np.ndarray) -> np.ndarray:
+def rows_for(dim: int, least: int) -> int:
+    """How many rows principal axes are judged on: of fewer they follow the noise of these rows."""
+    return max(least, ROWS * dim)
+
+
+def principal_axes(z: Float[np.ndarray, "N D"]) -> Float[np.ndarray, "r D"]:
     """Principal axes of centred points, no more than their span has dimensions, shape (r, D)."""
     points, dim = z.shape
-    if dim <= points:
+    if dim <= points and points * dim**2 <= SMALL:
         _, values, axes = np.linalg.svd(z, full_matrices=False)
         return axes[values > np.finfo(float).eps * points * values[0]]
-    squares, vectors = np.linalg.eigh(z @ z.T)
-    kept = squares > np.finfo(float).eps * points * squares[-1]
-    return ((vectors[:, kept] / np.sqrt(squares[kept])).T @ z)[::-1]
+    gram = z.T @ z if dim <= points else z @ z.T
+    squares, vectors = np.linalg.eigh(gram)
+    kept = squares > np.finfo(float).eps * len(z) * squares[-1]
+    vectors = vectors[:, kept].T[::-1]
+    if dim <= points:
+        return vectors
+    return (vectors / np.sqrt(squares[kept][::-1])[:, None]) @ z
 
 
 def _subsets(rng: np.random.Generator, axes: np.ndarray, n: int, count: int) -> list[np.ndarray]:
@@ -180,16 +200,19 @@ def choose_plane(
         steps: Number of random steps that refine each of the best three planes.
     """
     rng = generator(key)
-    scored = np.asarray(z[rng.permutation(len(z))[: 3 * points]], float)
+    order, dim = rng.permutation(len(z)), z.shape[1]
+    scored = np.asarray(z[order[: 3 * points]], float)
     scored = scored[in_company(scored)]
-    dim, centred = scored.shape[1], scored - scored.mean(0)
-    axes = _principal_axes(centred)
+    more = np.asarray(z[order[3 * points : rows_for(dim, 3 * points)]], float)
+    rows = np.concatenate([scored, more]) if len(more) else scored
+    axes = principal_axes(rows - rows.mean(0))
     if len(axes) <= n:  # some plane holds all points
         frame = np.linalg.qr(np.vstack((axes, rng.normal(size=(n - len(axes), dim)))).T)[0].T
         return Plane(frame, conflict(scored, scored @ frame.T))
     if len(axes) == dim:
         principal, coordinate = axes, np.eye(dim)
     else:  # within the span all distances are the same, and there is less to search
+        centred = scored - scored.mean(0)
         principal, coordinate, scored = np.eye(len(axes)), axes.T, centred @ axes.T
     searched = _Searched(rng, scored[:points], cdist(scored[:points], scored[:points]))
     frames = [

@@ -7,7 +7,12 @@ from mflows.nets.convolutional import (
     ConvolutionalResidual,
     halves,
 )
-from mflows.nets.efficientnet import EfficientNetLite0, efficientnet_lite0, image_features
+from mflows.nets.efficientnet import (
+    EfficientNetLite0,
+    efficientnet_lite0,
+    image_features,
+    kept_features,
+)
 from mflows.nets.gaussian import FreeEncoder, GaussianEncoder
 from mflows.nets.linear import Linear, full_precision
 from mflows.nets.patches import (
@@ -44,5 +49,6 @@ __all__ = [
     "full_precision",
     "halves",
     "image_features",
+    "kept_features",
     "patch_size",
 ]

@@ -11,7 +11,9 @@ over the image of the 1280 channels before the last layer. Batch normalisation i
 weights.
 """
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -20,6 +22,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float
 
 from mflows.fetching import Wheel
+from mflows.files import cache_folder, replacing
 from mflows.nets.convolutional import convolved, shifted
 from mflows.nets.linear import full_precision
 from mflows.pretrained import Weights
@@ -41,6 +44,10 @@ STRIDES = (1, 2, 1, 2, 1, 2, 1, 1, 1, 1, 1, 2, 1, 1, 1, 1)
 
 RESOLUTION = 224
 """Pixels of height and width at which the network was trained."""
+
+FEATURES = 1280
+BLOCK = 500
+"""Images whose features are kept in one file."""
 
 _EPSILON = 1e-3  # of batch normalisation
 
@@ -151,14 +158,19 @@ def efficientnet_lite0() -> EfficientNetLite0:
 
 
 def image_features(
-    images: ArrayLike, network: EfficientNetLite0 | None = None, *, batch: int = 32
+    images: ArrayLike,
+    network: EfficientNetLite0 | None = None,
+    *,
+    size: int = RESOLUTION,
+    batch: int = 32,
 ) -> Float[np.ndarray, "N 1280"]:
     """Features of images, for `mflows.metrics.frechet_distance`: keep them, they take long.
 
     Args:
-        images: Shape (N, H, W, C) with 1 or 3 colours, values in [0, 1]. They are resized to
-            224 x 224 pixels, bilinearly, and smoothed where that makes them smaller.
+        images: Shape (N, H, W, C) with 1 or 3 colours, values in [0, 1].
         network: By default `efficientnet_lite0`.
+        size: Height and width to which images are resized, bilinearly, and smoothed where that
+            makes them smaller. Time grows as its square; features of other sizes are other numbers.
         batch: Images at once.
 
     Returns:
@@ -184,14 +196,49 @@ def image_features(
     for start in range(0, len(images), batch):
         part = images[start : start + batch].astype(np.float32)
         whole = np.pad(part, ((0, batch - len(part)), *[(0, 0)] * 3))  # one program for all
-        found.append(np.asarray(_features(network, jnp.asarray(whole)))[: len(part)])
+        found.append(np.asarray(_features(network, jnp.asarray(whole), size))[: len(part)])
     return np.concatenate(found) if found else np.zeros((0, len(network.head.bias)), np.float32)
+
+
+def kept_features(
+    images: Any, *, size: int = RESOLUTION, done: Callable[[int], None] = lambda count: None
+) -> Float[np.ndarray, "N 1280"]:
+    """`image_features` of the pretrained network, a block at a time, each kept in the cache.
+
+    A block is known by the SHA-256 of its images, of their shape, the size and the weights. What
+    was computed once is read, so that a call that was interrupted goes on where it stopped.
+
+    Args:
+        images: As for `image_features`, in memory or left in a file, as ``mflows.data.Mapped``.
+        size: As for `image_features`.
+        done: Called after every block with the number of its images.
+
+    Raises:
+        ValueError: For other shapes or values.
+        NotFetched: If the network is not in the cache, and cannot be fetched.
+    """
+    network, found = None, []
+    for start in range(0, len(images), BLOCK):
+        block = np.ascontiguousarray(images[start : start + BLOCK], dtype=np.float32)
+        identity = hashlib.sha256(f"{WEIGHTS.sha256} {size} {block.shape}".encode())
+        identity.update(block.data)
+        path = cache_folder("features") / f"{identity.hexdigest()}.npy"
+        try:
+            features = np.load(path, allow_pickle=False)
+        except (OSError, ValueError, EOFError):  # none, or damaged
+            network = efficientnet_lite0() if network is None else network
+            features = image_features(block, network, size=size)
+            with replacing(path) as file:
+                np.save(file, features, allow_pickle=False)
+        found.append(features)
+        done(len(block))
+    return np.concatenate(found) if found else np.zeros((0, FEATURES), np.float32)
 
 
 @eqx.filter_jit
 def _features(
-    network: EfficientNetLite0, images: Float[Array, "batch H W C"]
+    network: EfficientNetLite0, images: Float[Array, "batch H W C"], size: int
 ) -> Float[Array, "batch features"]:
     coloured = jnp.broadcast_to(images, (*images.shape[:3], 3))
-    shape = (len(images), RESOLUTION, RESOLUTION, 3)
+    shape = (len(images), size, size, 3)
     return jax.vmap(network)(jax.image.resize(coloured, shape, "bilinear"))

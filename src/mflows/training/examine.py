@@ -7,7 +7,7 @@ import numpy as np
 from mflows.charts import placement_of
 from mflows.data import Data
 from mflows.data.checks import plural
-from mflows.data.moments import FEW, moments
+from mflows.data.moments import FEW, MANY_COLUMNS, moments
 from mflows.flow import Flow
 
 FAR = 1000.0
@@ -56,7 +56,8 @@ def examined(flow: Flow, data: Data, held_out: Data | None) -> tuple[Data, Data 
     centre, scale, dominated = moments(rows.x)
     _check_resolved(rows, centre, scale)
     reach = np.where(scale > 0, FAR * scale, np.inf)
-    if held_out is not None:  # such a row may be there alone; many of them are another set of data
+    if held_out is not None and rows.x.shape[1] < MANY_COLUMNS:
+        # Such a row may be there alone; many of them are another set of data.
         far = (np.abs(held_out.x[:] - centre) > reach).sum(axis=0)
         dominated |= (far > 0) & (far <= max(FEW * len(held_out), 1))
     if not dominated.any() or placement.tails is not None:

@@ -13,7 +13,7 @@ DEBUG, decisions as INFO, which ``fit`` shows and keeps.
 import json
 import logging
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -35,6 +35,8 @@ from mflows.geometry import (
     geodesic_embedding,
     in_company,
     overlap,
+    principal_axes,
+    rows_for,
     turn_towards,
     unrolls,
 )
@@ -76,8 +78,7 @@ def place_chart(key: PRNGKeyArray, flow: Flow, batch: Batch) -> Flow:
     n = getattr(flow.latent, "latent_dim", 0) if flow.is_ambient else flow.latent_dim
     if placement.plane_dim and n < batch.x[0].size:
         z = _standardised(placement, batch.x)
-        plane = choose_plane(key, z, n).frame if n else np.zeros((0, z.shape[1]))
-        placement = _turned(placement, plane, z)
+        placement = _turned(placement, z, n, lambda y: _plane(key, y, n))
     return _placed(flow, "chart", placement)
 
 
@@ -124,7 +125,8 @@ def _unroll(
     placement = placement_of(flow.chart)
     assert placement is not None
     z = _standardised(placement, supervised.x)
-    placement = _turned(placement, turn_towards(z, np.asarray(supervised.u)), z)
+    u = np.asarray(supervised.u)
+    placement = _turned(placement, z, u.shape[1], lambda y: turn_towards(y, u))
     best, least, careful = flow, np.inf, 0
     for attempt in range(candidates):
         tried = f", largest error so far {least:.2g}" if attempt else ""
@@ -256,25 +258,51 @@ def _standardisation(old: Sequence[Placement], x: np.ndarray) -> Placement:
     return Placement(centre, scale, np.eye(old[0].plane_dim, x[0].size), indices)
 
 
-def _turned(placement: Placement, plane: np.ndarray, z: np.ndarray) -> Placement:
-    """A placement on another plane of the standardised data, and on where else these vary most."""
+def _plane(key: PRNGKeyArray, z: np.ndarray, n: int) -> np.ndarray:
+    return choose_plane(key, z, n).frame if n else np.zeros((0, z.shape[1]))
+
+
+def _directions(z: np.ndarray, count: int) -> np.ndarray:
+    """So many orthonormal directions, of which the first are those in which the data vary most."""
+    wanted = rows_for(len(z[0]), max(POINTS, 4 * count))
+    some = z[np.linspace(0, len(z) - 1, min(wanted, len(z))).astype(int)].astype(float)
+    axes = principal_axes(some)[:count]
+    if len(axes) < min(some.shape) and len(axes) == count:
+        held = np.square(some @ axes.T).sum() / np.square(some).sum()
+        log.info(
+            "The manifold bends in %d of %d directions, which hold %.3g%% of the variance "
+            "(the setting rank gives another number).",
+            count,
+            len(z[0]),
+            100 * held,
+        )
+    return _completed(axes, count)
+
+
+def _completed(frame: np.ndarray, count: int) -> np.ndarray:
+    """Orthonormal rows, shape (count, D), that begin with those of a frame and go on at random."""
+    rest = np.random.default_rng(0).normal(size=(count - len(frame), frame.shape[1]))
+    turned, signs = np.linalg.qr(np.concatenate([frame, rest]).T)
+    return (turned * np.where(np.diag(signs) < 0, -1, 1)).T
+
+
+def _turned(
+    placement: Placement, z: np.ndarray, n: int, plane_of: Callable[[np.ndarray], np.ndarray]
+) -> Placement:
+    """A placement on a plane of the standardised data, of dimension n.
+
+    A chart that bends in some directions only has the plane among those in which the data vary
+    most, and is then placed on all of these.
+    """
+    if placement.plane_dim == n:
+        plane = plane_of(z)
+    else:
+        axes = _directions(z, placement.plane_dim)
+        y = z @ axes.T
+        plane = plane_of(y)
+        others = principal_axes(y - y @ plane.T @ plane)[: len(axes) - n]
+        plane = _completed(np.concatenate([plane, others]), len(axes)) @ axes
     tails = None if placement.tails is None else placement.tails.tree
-    if more := placement.plane_dim - len(plane):
-        some = z[np.linspace(0, len(z) - 1, min(max(POINTS, 4 * more), len(z))).astype(int)]
-        off = some - some @ plane.T @ plane
-        axes = np.linalg.svd(off, full_matrices=False)[2][:more]
-        if plane.shape[0] + len(axes) < min(some.shape):
-            left = np.square(off - off @ axes.T @ axes).sum() / np.square(some).sum()
-            log.info(
-                "The manifold bends in %d of %d directions, which hold %.3g%% of the variance "
-                "(the setting rank gives another number).",
-                placement.plane_dim,
-                len(z[0]),
-                100 * (1 - left),
-            )
-        rest = np.random.default_rng(0).normal(size=(more - len(axes), len(z[0])))
-        turned, signs = np.linalg.qr(np.concatenate([plane, axes, rest]).T)
-        plane = (turned * np.where(np.diag(signs) < 0, -1, 1)).T
     return Placement(placement.centre, placement.scale.tree, plane, tails)
 
 

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from paramax import unwrap
 
-from mflows.charts import condition_for, placement_of
+from mflows.charts import condition_for, placement_of, unplaced
 from mflows.training.phases import Batch, Supervised
 
 
@@ -46,9 +46,20 @@ class Reconstruction:
         return jnp.minimum(squares.reshape(len(squares), -1).mean(axis=1), 1.0).mean()
 
     def _squares(self, flow, batch: Batch):
-        projected = jax.vmap(unwrap(flow.chart).project)(batch.x, batch.condition)
-        errors = jax.vmap(lambda x, projected: scaled_error(flow, x, projected))(batch.x, projected)
-        return jnp.square(errors)
+        """Squares in coordinates before the placement, whose turn keeps lengths.
+
+        To go through it twice, and back for the gradient, would be most of the time of a step where
+        there are many columns.
+        """
+        chart, placement = unplaced(unwrap(flow.chart))
+
+        def error(x, condition):
+            if placement is None:
+                return scaled_error(flow, x, chart.project(x, condition))
+            z = placement.inverse(x)
+            return z - chart.project(z, condition)
+
+        return jnp.square(jax.vmap(error)(batch.x, batch.condition))
 
 
 @dataclass(frozen=True)
