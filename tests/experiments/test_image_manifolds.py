@@ -17,6 +17,7 @@ def test_arm(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(image_manifolds, "TRAIN", 2000)
     monkeypatch.setattr(image_manifolds, "TEST", 400)
     monkeypatch.setattr(image_manifolds, "FEW", 2)
+    monkeypatch.setattr(image_manifolds, "SETS", 1)
     experiments.named("arm")(tmp_path, quick=True)
     (row,) = json.loads((tmp_path / "results.json").read_text())
     assert row["status"] == "finished"
