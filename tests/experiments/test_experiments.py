@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from flowjax.bijections import Identity
 from flowjax.distributions import Normal
+from sklearn.neural_network import MLPClassifier
 from tests.experiments.slow import make_slowly
 from tests.slices import start_at_a_good_width
 
@@ -178,9 +179,15 @@ def test_lorenz(tmp_path, monkeypatch, capsys):
     assert reports == [tmp_path / "m-flow-0"]
 
 
+def hasty(*sizes, **settings) -> MLPClassifier:
+    """The benchmark's classifier, of few steps."""
+    return MLPClassifier(*sizes, **{**settings, "max_iter": 30})
+
+
 @pytest.mark.filterwarnings("ignore:Maximum number of epochs")  # of sbi, asked for two
 def test_inference_benchmark(tmp_path, capsys, monkeypatch):
     start_at_a_good_width(monkeypatch)
+    monkeypatch.setattr(inference_benchmark, "MLPClassifier", hasty)
     experiments.named("inference-benchmark")(tmp_path, None, 1, True)
     rows = json.loads((tmp_path / "results.json").read_text())
     assert [row["method"] for row in rows] == ["likelihood", "posterior", "npe", "nle"]
