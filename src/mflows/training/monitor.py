@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,11 +49,9 @@ class Monitor:
         )
         self._file = self._events = None
         if folder is not None:
-            from tensorboardX import SummaryWriter  # imports protobuf: slow, and only needed here
-
             folder.mkdir(parents=True, exist_ok=True)
             self._file = (folder / "history.jsonl").open("w")
-            self._events = SummaryWriter(str(folder / "tensorboard"))
+            self._events = _summary_writer(folder / "tensorboard")
             for row in history:
                 self._write(row)
 
@@ -113,3 +112,17 @@ class Monitor:
         if self._events is not None:
             for kind in ("train", "validation"):
                 self._events.add_scalar(f"{row['phase']}/{kind}", row[kind], row["epoch"])
+
+
+def _summary_writer(folder: Path):
+    """A writer of TensorBoard events; without torch, which would take seconds to import."""
+    modules: dict = sys.modules
+    absent = "torch" not in modules
+    if absent:
+        modules["torch"] = None  # what tensorboardX takes for "not installed"
+    try:
+        from tensorboardX import SummaryWriter  # imports protobuf: slow, and only needed here
+    finally:
+        if absent:
+            del modules["torch"]
+    return SummaryWriter(str(folder))

@@ -10,6 +10,9 @@ from paramax import unwrap
 from mflows.charts import condition_for, placement_of, unplaced
 from mflows.training.phases import Batch, Supervised
 
+MANY = 1000
+"""Numbers of a point from which on its placement takes most of a step."""
+
 
 def scale_of(flow):
     """The units of the chart's placement, the standard deviations of the data; 1 without one."""
@@ -46,16 +49,17 @@ class Reconstruction:
         return jnp.minimum(squares.reshape(len(squares), -1).mean(axis=1), 1.0).mean()
 
     def _squares(self, flow, batch: Batch):
-        """Squares in coordinates before the placement, whose turn keeps lengths.
+        """Squares of the errors in standard deviations.
 
-        To go through it twice, and back for the gradient, would be most of the time of a step where
-        there are many columns.
+        Of many numbers they are taken before the placement, whose turn keeps lengths: to go
+        through it twice, and back for the gradient, would be most of the time of a step.
         """
-        chart, placement = unplaced(unwrap(flow.chart))
+        whole = unwrap(flow.chart)
+        chart, placement = unplaced(whole)
 
         def error(x, condition):
-            if placement is None:
-                return scaled_error(flow, x, chart.project(x, condition))
+            if placement is None or x.size < MANY:
+                return scaled_error(flow, x, whole.project(x, condition))
             z = placement.inverse(x)
             return z - chart.project(z, condition)
 
