@@ -87,11 +87,14 @@ def test_a_name_with_settings_and_recipe():
     pie = systems.parse("pie+conditional_chart+linear")
     assert pie == (systems.SYSTEMS["pie"], None, {"conditional_chart": True, "linear": True})
     assert systems.parse("af:denoising").recipe == "denoising"
+    sized = systems.parse("pae+network=transformer+width=32").settings
+    assert sized == {"network": "transformer", "width": 32}
     for text, message in {
         "van": "Expected a model out of m-flow, .*; got 'van'",
         "af:scandal": "Expected a recipe of 'af' out of maximum-likelihood, .*, denoising; got",
         "af+depth": "Expected settings of 'af' out of layers, .*; got 'depth'",
         "af+width": "Expected width to be of type int; got True",
+        "af+width=wide": "Expected width to be of type int; got 'wide'",
         "posterior-flow": "Expected a density of x; got 'posterior-flow', one of theta given x",
     }.items():
         with pytest.raises(ValueError, match=message):

@@ -13,6 +13,7 @@ written, needs no JAX.
 """
 
 import inspect
+import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -302,7 +303,7 @@ def check_recipe_settings(name: str, settings: Mapping[str, Any]) -> None:
 
 
 class Chosen(NamedTuple):
-    """A system, how it is trained (``None`` is its own recipe), and settings that are on."""
+    """A system, how it is trained (``None`` is its own recipe), and its settings."""
 
     system: System
     recipe: str | None
@@ -315,15 +316,15 @@ class Chosen(NamedTuple):
 
 
 def parse(text: str) -> Chosen:
-    """Read ``SYSTEM[+SETTING ...][:RECIPE]``, as in ``pie+conditional_chart``.
+    """Read ``SYSTEM[+SETTING ...][:RECIPE]``, as in ``pie+conditional_chart+width=32``.
 
-    Every SETTING is an argument of the system's builder that is to be true.
+    Every SETTING is an argument of the system's builder: true, or a number or word after ``=``.
 
     Raises:
         ValueError: If system, setting or recipe are unknown, or the system is no density of x.
     """
     whole, colon, recipe = text.partition(":")
-    name, *switched_on = whole.split("+")
+    name, *asked = whole.split("+")
     chosen = system(name)
     if chosen.of != "x":
         raise ValueError(
@@ -332,9 +333,20 @@ def parse(text: str) -> Chosen:
         )
     if colon:
         chosen.check_recipe(recipe)
-    settings = dict.fromkeys(switched_on, True)
+    settings: dict[str, Any] = {}
+    for each in asked:
+        setting, equals, value = each.partition("=")
+        settings[setting] = _read(value) if equals else True
     chosen.check_settings(settings)
     return Chosen(chosen, recipe or None, settings)
+
+
+def _read(value: str) -> Any:
+    """A number, true or false, or a word."""
+    try:
+        return json.loads(value)
+    except json.JSONDecodeError:
+        return value
 
 
 def __getattr__(name: str):

@@ -20,7 +20,7 @@ def experiment(
         typer.Option(
             metavar="A,B",
             help="Models to train, as in m-flow,pie+conditional_chart,m-flow:alternating: a name, "
-            "settings that are on, a recipe. [default: the experiment's own]",
+            "settings (pae+width=32), a recipe. [default: the experiment's own]",
         ),
     ] = None,
     only: Annotated[
