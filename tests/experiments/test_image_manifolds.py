@@ -19,7 +19,6 @@ from mflows.simulators import Arm, ConditionalFaces, Faces, dcgan
 def test_arm(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(image_manifolds, "TRAIN", 2000)
     monkeypatch.setattr(image_manifolds, "TEST", 400)
-    monkeypatch.setattr(image_manifolds, "FEW", 20)
     monkeypatch.setattr(image_manifolds, "SETS", 1)
     experiments.named("arm")(tmp_path, ("pae",), quick=True)
     (row,) = json.loads((tmp_path / "results.json").read_text())

@@ -40,6 +40,7 @@ def faces(title: str, kind: type[Faces | ConditionalFaces], latent_dim: int):
         strange,
         axes={"model": SYSTEMS, "size": ("32",)},
         quick={"model": ("m-flow",), "size": (str(QUICK),)},
+        searched=40 if latent_dim == 2 else 10,
         pretrained=True,
     )
 
