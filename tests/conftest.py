@@ -17,8 +17,7 @@ os.environ["XLA_FLAGS"] = " ".join(
 os.environ["JAX_COMPILATION_CACHE_DIR"] = str(
     Path(__file__).resolve().parents[1] / ".cache" / "jax"
 )
-# What compiles sooner takes as long to store and to read.
-os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.1"
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 # Threads of two workers that wander between the same cores slow down both.
@@ -32,7 +31,7 @@ import pytest
 
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 jax.config.update("jax_compilation_cache_max_size", -1)
 

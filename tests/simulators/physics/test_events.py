@@ -147,8 +147,8 @@ def test_hadrons_are_asked_for_by_name(events):
     assert not simulators.named("wbf-higgs").hadrons
     with pytest.raises(ValueError, match=r"settings of 'wbf-higgs' out of hadrons; got 'quarks'"):
         simulators.named("wbf-higgs+quarks")
-    with pytest.raises(ValueError, match="settings of 'circle' to be none; got 'hadrons'"):
-        simulators.named("circle+hadrons")
+    with pytest.raises(ValueError, match="settings of 'swiss-roll' to be none; got 'hadrons'"):
+        simulators.named("swiss-roll+hadrons")
     with_them = generator.generate(10, 1, hadrons=True)
     assert detector.accepted(with_them.photons, with_them.jets).all()
     assert 10 < with_them.tried <= 1000
