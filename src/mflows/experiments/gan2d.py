@@ -6,7 +6,8 @@ Images 32 x 32 of ``mflows.simulators.Faces``: two directions of the latent spac
 generator vary, as in Brehmer & Cranmer 2020 (arXiv 2003.13913), who took another one. Their
 log-density is exact; others are images of an arm. What is measured stands in
 ``mflows.experiments.image_manifolds``. Published, for 64 x 64 pixels and features of another
-network: Frechet distance 43.9 (M-flow), 43.5 (M_e-flow), 58.3 (AF), 139.5 (PIE).
+network: Frechet distance 43.9 (M-flow), 43.5 (M_e-flow), 58.3 (AF), 139.5 (PIE). At 1.5 minutes
+(docs/results/gan2d.md): 1.16 and 1.06, the medians of three seeds, 28.4 and 5.71.
 
 ``--axis size=64`` has the generator's own pixels, and wants a GPU.
 """
