@@ -6,10 +6,13 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 import pytest
+from flowjax.distributions import Normal
 from PIL import Image
+from scipy.stats import norm
 from tests.simulators import generators
 
-from mflows import experiments
+from mflows import Flow, experiments
+from mflows.charts import Pad
 from mflows.data import DataError
 from mflows.experiments import gan2d, gan64d, image_folder, image_manifolds
 from mflows.inference.likelihood import LogLikelihood
@@ -63,6 +66,23 @@ def test_faces_of_both_experiments(monkeypatch):
         assert (type(truth), truth.latent_dim) == (kind, n)
         assert truth.shape == others.shape == (32, 32, 3)
         assert made["make"]({"size": "32"}, True).shape == (16, 16, 3)
+
+
+def test_numbers_of_images_on_a_known_plane():
+    """Two of four pixels are the plane, the others are .1 off it, and outliers .3."""
+    flow = Flow(Pad(2, (2, 2, 1)), Normal(jnp.zeros(2)))
+    rng = np.random.default_rng(0)
+    on = rng.normal(size=(3, 200, 4)) * [1, 1, 0, 0]
+    train, x, others = (on + np.array([0.1, 0.1, 0.3])[:, None, None] * [0, 0, 1, 1]).reshape(
+        3, 200, 2, 2, 1
+    )
+    row, log_prob = image_manifolds.by_images(flow, train, x, others)
+    np.testing.assert_allclose(log_prob, norm.logpdf(on[1, :, :2]).sum(1))
+    spread = np.sqrt(np.var(on[1, :, :2], axis=0).sum() / 4)
+    assert row["reconstruction"] == pytest.approx(np.sqrt(2 * 0.1**2 / 4) / spread)
+    assert row["auc"] == 1
+    assert 0.3 < row["auc_log_prob"] < 0.7  # they lie alike on the plane
+    assert row["auc_log_prob"] < row["auc_both"] <= 1
 
 
 def test_image_folder(tmp_path, capsys):
@@ -120,4 +140,4 @@ def test_values_of_an_axis(tmp_path):
     spheres = experiments.named("circle")
     with pytest.raises(ValueError, match=r"Expected values of noise out of: 0, 0.01; got 0.1\."):
         spheres(tmp_path, only={"noise": ["0.1"]})
-    assert arm._axes({}, {"joints": ["8"]}, quick=False)["joints"] == ("8",)
+    assert arm._axes(None, {"joints": ["8"]}, quick=False)["joints"] == ("8",)

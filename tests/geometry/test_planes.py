@@ -85,8 +85,7 @@ def test_axes_of_large_data_are_those_of_the_decomposition(shape, monkeypatch):
 
 
 @pytest.mark.parametrize("dim", [3, 7])
-def test_neighbours_are_the_nearest_in_their_order(dim, monkeypatch):
-    monkeypatch.setattr(planes, "AT_ONCE", 30)
+def test_neighbours_are_the_nearest_in_their_order(dim):
     u = np.random.default_rng(5).normal(size=(100, dim)) + 1e4
     apart = np.linalg.norm(u[:, None] - u, axis=2)
     np.testing.assert_array_equal(neighbours_of(u), np.argsort(apart, axis=1)[:, 1:9])

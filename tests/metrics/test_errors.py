@@ -5,6 +5,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 from flowjax.distributions import Normal
+from scipy.stats import norm
 
 from mflows import Flow, metrics
 from mflows.charts import Pad
@@ -64,6 +65,14 @@ def test_log_density_error_is_the_divergence_between_two_normals(plane):
 def test_log_density_error_needs_theta(plane):
     with pytest.raises(ValueError, match="condition theta"):
         metrics.log_density_error(plane, Data(np.eye(3)), PolynomialSurface())
+
+
+def test_outlier_score_is_the_density_of_a_thickened_line():
+    """Less its constant: of a normal line and noise of variance v across it, in the plane."""
+    x = np.random.default_rng(0).normal(size=(5, 2))
+    density = norm.logpdf(x[:, 0]) + norm.logpdf(x[:, 1], scale=0.3)
+    found = metrics.outlier_score(norm.logpdf(x[:, 0]), np.abs(x[:, 1]), 0.3**2)
+    np.testing.assert_allclose(-found + norm.logpdf(0, scale=0.3), density)
 
 
 def test_outlier_auc_counts_ordered_pairs():

@@ -27,6 +27,18 @@ def test_sizes_are_chosen_by_the_number_of_features_and_remembered(build):
     assert (own["bins"], own["latent_layers"]) == (12, 1)
 
 
+@pytest.mark.parametrize(
+    ("settings", "affine"),
+    [({}, False), ({"rank": 4}, True), ({"rank": 4, "affine": False}, False)],
+)
+def test_ambient_layers_are_affine_where_data_are_turned(settings, affine):
+    """Principal directions reach beyond the interval of splines."""
+    small = {"width": 4, **settings}
+    assert arguments(mf.models.pie, 8, **small)["affine"] == affine
+    flow = eqx.filter_eval_shape(mf.models.ambient_flow, jr.key(0), (8,), layers=1, **small)
+    assert json.loads(flow.built[1])["affine"] == affine
+
+
 def test_many_features_are_not_mixed_by_a_matrix_of_all():
     sizes = {"linear": None, "rank": None}
     assert by_size({"shape": (100,), **sizes})["linear"]

@@ -21,7 +21,7 @@ from sklearn.mixture import GaussianMixture
 
 from mflows.data import save_table
 from mflows.experiments.driver import Experiment, Job, Row
-from mflows.metrics import outlier_auc
+from mflows.metrics import outlier_auc, outlier_score
 
 LATENT_DIM = 10
 HELD_OUT = 0.2
@@ -69,7 +69,7 @@ def measure(job: Job) -> Row:
     )
     variance = np.mean(np.square(distance["train"])) / (train.shape[1] - LATENT_DIM)
     score = {
-        name: np.square(distance[name]) / (2 * variance) - log_prob[name]
+        name: outlier_score(log_prob[name], distance[name], variance)
         for name in ("held_out", "novel")
     }
     pca = PCA(LATENT_DIM).fit(train)

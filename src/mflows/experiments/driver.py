@@ -180,7 +180,7 @@ class Experiment:
             ValueError: If models, values, seeds or budget make no sense to the experiment, or the
                 folder holds rows of its other version or of another budget.
         """
-        axes = self._axes({} if models is None else {"model": models}, only or {}, quick=quick)
+        axes = self._axes(models, only or {}, quick=quick)
         count = self.seeds if seeds is None else seeds
         if self.most_seeds is not None and count > self.most_seeds:
             raise ValueError(
@@ -231,7 +231,7 @@ class Experiment:
             self.finish(out, [row for row in rows if self._key(row) in wanted])
 
     def _axes(
-        self, models: Mapping[str, Sequence[str]], only: Mapping[str, Sequence[str]], *, quick: bool
+        self, models: Sequence[str] | None, only: Mapping[str, Sequence[str]], *, quick: bool
     ) -> dict[str, tuple[str, ...]]:
         axes = {**self.axes, **(self.quick if quick else {})}
         for name, values in only.items():
@@ -247,18 +247,20 @@ class Experiment:
                     f"{', '.join(strange) or 'none'}."
                 )
         axes |= only
-        for model in models.get("model", ()):
-            if model not in self.axes.get("model", ()):  # which may hold what is no system
-                systems.parse(model)
-        if self.system is not None and models:
-            own = [each for each in models["model"] if systems.parse(each).model == self.system]
-            if not own:
-                raise ValueError(
-                    f"Expected {self.system} among the models of this experiment; got "
-                    f"{', '.join(models['model'])}."
-                )
-            models = {"model": own}
-        axes |= {name: values for name, values in models.items() if name in axes}
+        if models is not None:
+            for name in models:
+                if name not in self.axes.get("model", ()):  # which may hold what is no system
+                    systems.parse(name)
+            if self.system is not None:
+                own = [name for name in models if systems.parse(name).model == self.system]
+                if not own:
+                    raise ValueError(
+                        f"Expected {self.system} among the models of this experiment; got "
+                        f"{', '.join(models)}."
+                    )
+                models = own
+            if "model" in axes:
+                axes["model"] = models
         return {label: tuple(values) for label, values in axes.items()}
 
     def _row(self, job: Job) -> Row:

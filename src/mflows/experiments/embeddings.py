@@ -43,7 +43,7 @@ from sklearn.preprocessing import StandardScaler
 
 from mflows.data import from_levels, pictures, save_array
 from mflows.experiments.driver import Experiment, Job, Row, account, folder
-from mflows.metrics import outlier_auc
+from mflows.metrics import outlier_auc, outlier_score
 from mflows.nets import kept_features
 from mflows.training.recipes.phases import TOLERANCE
 
@@ -135,7 +135,7 @@ def _of_flow(job: Job, model: str, parts: Split) -> Row:
     variance = np.mean(np.square(distance[0])) / (train.shape[1] - LATENT_DIM)
     log_prob = [np.asarray(run.flow.log_prob(rows)) for rows in (inliers, outliers)]
     scores = {
-        "auc": [d**2 / (2 * variance) - p for d, p in zip(distance[1:], log_prob, strict=True)],
+        "auc": [outlier_score(p, d, variance) for p, d in zip(log_prob, distance[1:], strict=True)],
         "auc_distance": distance[1:],
         "auc_scaled": [np.linalg.norm(each / scale, axis=1) for each in off[1:]],
         "auc_log_prob": [-p for p in log_prob],

@@ -55,12 +55,10 @@ EASY = 8  # dimensions up to which the true density is asked for of all test ima
 SETS, IMAGES, GRID = 5, 20, 41
 COMPONENTS, SHOWN = 64, 8
 SETTINGS: dict[str, dict[str, Any]] = {
-    "af": {"affine": True, "layers": 6, "blocks": 2},
-    "pie": {"affine": True, "chart_layers": 6, "blocks": 2},
+    "af": {"layers": 6, "blocks": 2},
+    "pie": {"chart_layers": 6, "blocks": 2},
 }
-"""Of systems by name; others have those of the library. PIE has the layers of the M-flow: splines
-do nothing beyond 6 units, and the first principal component of arms has a standard deviation of
-30."""
+"""Of systems by name: as many layers as the M-flow has. Others have those of the library."""
 SYSTEMS = ("af", "pie", "pae", "m-flow", "me-flow")
 Make = Callable[[Mapping[str, str], bool], Immersion]
 
@@ -129,8 +127,9 @@ def _measure(job: Job, make: Make, strange: Make, *, searched: int, pretrained: 
     }
     epochs = epochs_of_run(job, where, train, model, **asked)
     run = job.train(where, train, model, epochs=epochs, **asked)
-    known, tested = (dict(np.load(path)) for path in (train, test))
-    row = _numbers(run.flow, truth, known["x"], tested, strange(job.labels, job.quick), job)
+    with np.load(train) as known, np.load(test) as others:
+        x, tested = known["x"], dict(others)
+    row = _numbers(run.flow, truth, x, tested, strange(job.labels, job.quick), job)
     samples, reference = row.pop("samples"), row.pop("reference")
     few = samples[: searched // 10 if job.quick else searched]
     row["off"] = _per_pixel(np.asarray(truth.distance(few)), tested["x"]) / spread(tested["x"])
@@ -214,15 +213,17 @@ def by_images(
         scores = {"auc_log_prob": [-np.asarray(flow.log_prob(part, theta)) for part in (x, others)]}
         return row | _aucs(scores), None
     found = [sheet.log_prob_and_distance(part, theta) for part in (x, others)]
-    log_prob = [np.asarray(each.log_prob, np.float64) for each in found]
-    distance = [np.asarray(each.distance, np.float64) for each in found]
+    log_prob = [np.asarray(each.log_prob) for each in found]
+    distance = [np.asarray(each.distance) for each in found]
     known = train[: len(x)]
     variance = np.square(np.asarray(sheet.distance(known, theta))).mean()
     variance /= sheet.dim - sheet.latent_dim
     scores = {
         "auc": distance,
         "auc_log_prob": [-each for each in log_prob],
-        "auc_both": [d**2 / (2 * variance) - p for d, p in zip(distance, log_prob, strict=True)],
+        "auc_both": [
+            metrics.outlier_score(p, d, variance) for p, d in zip(log_prob, distance, strict=True)
+        ],
     }
     return row | {"reconstruction": _per_pixel(distance[0], x) / spread(x)} | _aucs(
         scores

@@ -40,8 +40,6 @@ lower.
 """
 
 NEIGHBOURS = 8
-AT_ONCE = 1000
-"""Points whose neighbours are looked for together."""
 QUANTILE = 0.99
 ALONE = 20.0
 """Distance to the farthest of the neighbours, in its median, from which on a point is alone."""
@@ -72,15 +70,10 @@ def neighbours_of(u: np.ndarray) -> np.ndarray:
     count = min(NEIGHBOURS + 1, len(u))
     if u.shape[1] < 5:
         return np.asarray(KDTree(u).query(u, count)[1]).reshape(len(u), count)[:, 1:]
-    u = np.asarray(u, float) - np.mean(u, axis=0)
-    lengths, found = np.square(u).sum(1), []
-    for start in range(0, len(u), AT_ONCE):
-        some = u[start : start + AT_ONCE]
-        squares = lengths - 2 * some @ u.T  # and a number that is the same for all others
-        near = np.argpartition(squares, count - 1, axis=1)[:, :count]
-        order = np.argsort(np.take_along_axis(squares, near, axis=1), axis=1)
-        found.append(np.take_along_axis(near, order, axis=1)[:, 1:])
-    return np.concatenate(found)
+    from sklearn.neighbors import NearestNeighbors  # imports pandas: slow, and only needed here
+
+    search = NearestNeighbors(n_neighbors=count, algorithm="brute")
+    return search.fit(u).kneighbors(u, return_distance=False)[:, 1:]
 
 
 def in_company(z: Float[np.ndarray, "N D"]) -> np.ndarray:

@@ -6,6 +6,7 @@ from mflows.metrics.divergence import kl_divergences
 from mflows.metrics.errors import (
     log_density_error,
     outlier_auc,
+    outlier_score,
     reconstruction_error,
     sample_distance,
 )
@@ -26,6 +27,7 @@ __all__ = [
     "mmd",
     "noise_variance",
     "outlier_auc",
+    "outlier_score",
     "reconstruction_error",
     "sample_distance",
     "thickened_log_prob",

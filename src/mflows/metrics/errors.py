@@ -45,6 +45,22 @@ def log_density_error(flow: Flow, data: Data, simulator: HasLogProb) -> dict[str
     return {"log_density_gap": float(error.mean()), "log_density_std": float(error.std())}
 
 
+def outlier_score(log_prob: ArrayLike, distance: ArrayLike, variance: float) -> np.ndarray:
+    """Score of points by both where and how far from the manifold they are, larger for outliers.
+
+        d^2 / 2 v - log p
+
+    It takes deviations from the manifold for isotropic noise of variance v.
+
+    Args:
+        log_prob: Log-densities on the manifold, shape (N,).
+        distance: Distances d to it, shape (N,).
+        variance: v > 0, for example the mean of d^2 / (D - n) of training points.
+    """
+    log_prob, distance = (np.asarray(each, np.float64) for each in (log_prob, distance))
+    return distance**2 / (2 * variance) - log_prob
+
+
 def outlier_auc(inliers: ArrayLike, outliers: ArrayLike) -> dict[str, float]:
     """Area under the ROC curve of a score that should be *larger* for outliers.
 

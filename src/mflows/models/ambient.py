@@ -1,5 +1,6 @@
 """Flows on all of R^D: the ambient flow, and the pseudo-invertible encoder."""
 
+from functools import partial
 from typing import Any
 
 import jax.numpy as jnp
@@ -21,6 +22,7 @@ from mflows.charts import (
 from mflows.flow import Flow
 from mflows.latents import Thickened
 from mflows.models.building import (
+    affine_if_turned,
     check_rank,
     conditions,
     coupling_parts,
@@ -31,7 +33,7 @@ from mflows.models.building import (
 )
 
 
-@remembered
+@partial(remembered, filled=affine_if_turned)
 def ambient_flow(
     key: PRNGKeyArray,
     shape: tuple[int, ...],
@@ -45,7 +47,7 @@ def ambient_flow(
     blocks: int = 1,
     rank: int | None = None,
     tails: bool = False,
-    affine: bool = False,
+    affine: bool | None = None,
     network: str = "dense",
     channels: int = 32,
 ) -> Flow:
@@ -53,8 +55,9 @@ def ambient_flow(
 
     Arguments are those of `m_flow`, but for ``layers``, the number of coupling layers. With a
     ``rank`` these move so many directions, those in which the data vary most, and the others are
-    normal. With convolutional networks it has the layers of ``mflows.charts.multiscale_stack``
-    alone, so many at every level, with transformers those of ``mflows.charts.patch_stack``.
+    normal; layers are then affine, by default, and else splines. With convolutional networks it
+    has the layers of ``mflows.charts.multiscale_stack`` alone, so many at every level, with
+    transformers those of ``mflows.charts.patch_stack``.
     """
     shape, dim = point(shape)
     check_rank(rank, 0, dim)
@@ -80,7 +83,7 @@ def ambient_flow(
     return Flow(chart, StandardNormal((dim,)), conditions=conditions(cond_shape))
 
 
-@remembered
+@partial(remembered, filled=affine_if_turned)
 def pie(
     key: PRNGKeyArray,
     shape: tuple[int, ...],
@@ -98,7 +101,7 @@ def pie(
     blocks: int = 1,
     rank: int | None = None,
     tails: bool = False,
-    affine: bool = False,
+    affine: bool | None = None,
     network: str = "dense",
     channels: int = 32,
     image_layers: int = 4,
@@ -112,7 +115,8 @@ def pie(
     f(u_1 .. u_n, 0) as a flow of its own.
 
     Arguments are those of `m_flow`, with f for the chart and p_M for the latent density. ``noise``
-    is the standard deviation eps, in units of the scaled data.
+    is the standard deviation eps, in units of the scaled data. By default the layers of f are
+    affine where there is a ``rank`` or a network of images, and else splines.
     """
     shape, dim = point(shape)
     splines: Any = dict(

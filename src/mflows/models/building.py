@@ -67,6 +67,18 @@ def by_size(arguments: dict[str, Any]) -> dict[str, Any]:
     return {name: chosen.get(name) if value is None else value for name, value in arguments.items()}
 
 
+def affine_if_turned(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of an ambient builder, with ``affine``, if it is ``None``, where data are turned.
+
+    Principal directions of many features vary by tens of standard deviations, and splines do
+    nothing beyond ``interval``.
+    """
+    if arguments["affine"] is not None:
+        return arguments
+    images = arguments["network"] != "dense" and "latent_dim" in arguments
+    return {**arguments, "affine": images or arguments["rank"] is not None}
+
+
 def remembered(
     build: Callable[..., Flow],
     *,

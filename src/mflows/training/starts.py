@@ -270,7 +270,7 @@ def _directions(z: np.ndarray, count: int) -> np.ndarray:
     if len(axes) < min(some.shape) and len(axes) == count:
         held = np.square(some @ axes.T).sum() / np.square(some).sum()
         log.info(
-            "The manifold bends in %d of %d directions, which hold %.3g%% of the variance "
+            "The flow bends in %d of %d directions, which hold %.3g%% of the variance "
             "(the setting rank gives another number).",
             count,
             len(z[0]),
