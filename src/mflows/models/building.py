@@ -76,7 +76,8 @@ def affine_if_turned(arguments: dict[str, Any]) -> dict[str, Any]:
     if arguments["affine"] is not None:
         return arguments
     images = arguments["network"] != "dense" and "latent_dim" in arguments
-    return {**arguments, "affine": images or arguments["rank"] is not None}
+    dim = point(arguments["shape"])[1]
+    return {**arguments, "affine": images or (arguments["rank"] or dim) < dim}
 
 
 def remembered(
