@@ -54,7 +54,7 @@ def few_memory_maps():
     XLA crashes. What is needed again comes back from the cache on disk.
     """
     yield
-    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > 20_000:
+    if MAPS.exists() and MAPS.read_bytes().count(b"\n") > 40_000:
         jax.clear_caches()
 
 

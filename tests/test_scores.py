@@ -28,14 +28,15 @@ SMALL = {
     "latent_layers": 1,
     "bins": 3,
     "width": 4,
+    "settings": {"affine": True},
     "validation_fraction": 0.0,
     "random_state": 0,
 }
 SETTINGS = {
-    "m-flow": {"chart_layers": 1, "latent_layers": 1, "bins": 3},
-    "me-flow": {"chart_layers": 1, "latent_layers": 1, "bins": 3},
+    "m-flow": {"chart_layers": 1, "latent_layers": 1, "bins": 3, "affine": True},
+    "me-flow": {"chart_layers": 1, "latent_layers": 1, "bins": 3, "affine": True},
     "af": {"layers": 1, "bins": 3},
-    "pie": {"chart_layers": 1, "latent_layers": 1, "bins": 3},
+    "pie": {"chart_layers": 1, "latent_layers": 1, "bins": 3, "affine": True},
     "fom": {"manifold": "sphere", "layers": 1, "bins": 3},
     "pae": {"latent_layers": 1, "bins": 3},
     "ripf": {"latent_layers": 1, "bins": 3},
@@ -136,7 +137,14 @@ def test_a_constant_column_does_no_harm(fitted):
 @pytest.mark.slow
 def test_a_grid_search_finds_the_known_dimension():
     x = sheet(300)
-    small = {**SMALL, "epochs": 30, "chart_layers": 2, "width": 16, "learning_rate": 3e-3}
+    small = {
+        **SMALL,
+        "epochs": 30,
+        "chart_layers": 2,
+        "settings": {},
+        "width": 16,
+        "learning_rate": 3e-3,
+    }
     a = np.linspace(-1, 1, 300)
     curve = np.stack([a, a**2, np.sin(2 * a)], axis=1)
     curve += 0.05 * np.random.default_rng(1).normal(size=curve.shape)

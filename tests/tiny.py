@@ -8,7 +8,7 @@ from mflows.data import save_array
 from mflows.runs import Config
 
 SETTINGS = {"chart_layers": 1, "latent_layers": 1, "bins": 3, "width": 4, "affine": True}
-AMBIENT = ("--model", "af", "--set", "layers=1,bins=3,width=4")
+AMBIENT = ("--model", "af", "--set", "layers=1,width=4,affine=true")
 """Options of a system with one phase, which compiles soonest."""
 ROWS, EPOCHS = 60, 40
 

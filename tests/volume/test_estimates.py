@@ -299,7 +299,7 @@ def test_what_draws_asks_for_a_key(chart, u, method):
         method.log_volume(chart, u)
 
 
-@pytest.mark.parametrize("name", [*FREE_CHARTS, "conditional spline surface"])
+@pytest.mark.parametrize("name", [*FREE_CHARTS, "affine couplings, conditional"])
 def test_estimates_serve_every_chart(name):
     """Free networks, conditions, encoders found by search: value and gradient are finite."""
     chart = unwrap((FREE_CHARTS | CHARTS)[name]())

@@ -62,7 +62,7 @@ def measure(job: Job) -> Row:
     data_key, model_key, train_key = jr.split(jr.key(job.seed), 3)
     x = _circle(data_key, 500 if job.quick else POINTS)
     test = _circle(jr.key(_TEST_SEED), TEST)
-    size = {"chart_layers": 2, "latent_layers": 1, "bins": 4, "width": 8} if job.quick else {}
+    size = {"chart_layers": 2, "latent_layers": 1, "width": 8, "affine": True} if job.quick else {}
     start = m_flow(model_key, shape=(2,), latent_dim=1, **size)
     phases = WAYS[job.labels["training"]](2 if job.quick else EPOCHS)
     history, status = [], "finished"
