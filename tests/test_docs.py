@@ -22,7 +22,7 @@ DOCS = ROOT / "docs"
 SHORTER = {
     "inference.md": {
         '"latent_layers": 2, ': '"latent_layers": 2, "affine": True, ',
-        "flow, observed, prior)\nprint": "flow, observed, prior, draws=250, warmup=150)\nprint",
+        "flow, observed, prior)\nprint": "flow, observed, prior, draws=200, warmup=120)\nprint",
         "datasets=100": "datasets=20, draws=30, warmup=50",
         "warmup_steps=20": "warmup_steps=1",
         "(60)": "(40)",

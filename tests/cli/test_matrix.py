@@ -19,7 +19,8 @@ from mflows.verdict import Doubt
 
 SETTINGS = {
     "m-flow": "chart_layers=1,latent_layers=1,bins=3,width=4,affine=true",
-    "me-flow": "chart_layers=1,latent_layers=1,bins=3,width=4,affine=true,encoder_width=4,encoder_blocks=1",
+    "me-flow": "chart_layers=1,latent_layers=1,bins=3,width=4,affine=true,"
+    "encoder_width=4,encoder_blocks=1",
     "pae": "width=4,blocks=1,latent_layers=1,bins=3",
     "ripf": "width=4,blocks=1,latent_layers=1,bins=3",
     "vae": "width=4,blocks=1",
