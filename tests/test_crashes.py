@@ -14,6 +14,7 @@ import jax.random as jr
 import numpy as np
 import pytest
 from tests import tiny
+from tests.processes import DOUBLE, mflows
 
 import mflows as mf
 from mflows import runs
@@ -213,18 +214,13 @@ def test_a_checkpoint_of_which_a_byte_changed_is_refused(table, tmp_path):
 def test_a_signal_ends_a_fit_with_a_word_and_a_status(table, tmp_path, number, status):
     arguments = ["fit", str(table), "--out", str(tmp_path / "run"), *tiny.options()]
     arguments[arguments.index("--epochs") + 1] = "100000"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mflows", *arguments],
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"JAX_ENABLE_X64": "1"},
-    )
+    process = mflows(*arguments, config=DOUBLE)
     history = tmp_path / "run" / "history.jsonl"
     while not history.is_file() or not history.read_text():
         assert process.poll() is None
         time.sleep(0.01)
     process.send_signal(number)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate()
     assert process.returncode == status
     assert "Stopped. Go on to the same numbers with: mflows fit --resume" in said
     assert "Traceback" not in said

@@ -1,9 +1,6 @@
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 import warnings
 from dataclasses import replace
@@ -14,6 +11,7 @@ import equinox as eqx
 import numpy as np
 import pytest
 from tests import tiny
+from tests.processes import DOUBLE, mflows
 
 from mflows import runs, systems
 from mflows.data import Data, DataError, load
@@ -246,9 +244,7 @@ def test_a_folder_of_something_else_is_left_alone(table, tmp_path):
 
 def killed_after(lines: int, table: Path, folder: Path, *more: str) -> None:
     """Run ``mflows fit`` in a process of its own and kill it after so many epochs."""
-    environment = os.environ | {"JAX_ENABLE_X64": "1"}
-    arguments = ["fit", str(table), "--out", str(folder), *tiny.options(*more)]
-    process = subprocess.Popen([sys.executable, "-m", "mflows", *arguments], env=environment)
+    process = mflows("fit", table, "--out", folder, *tiny.options(*more), config=DOUBLE)
     history = folder / "history.jsonl"
     try:
         while not history.is_file() or history.read_text().count("\n") < lines:
@@ -256,7 +252,7 @@ def killed_after(lines: int, table: Path, folder: Path, *more: str) -> None:
             time.sleep(0.002)
     finally:
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.communicate()
 
 
 def test_a_killed_run_goes_on_to_the_same_numbers(trained, table, tmp_path):

@@ -1,31 +1,20 @@
 """Two real processes on this machine train one flow; one of them may be lost."""
 
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 from tests import tiny
+from tests.processes import Python, mflows
 
 from mflows.training.checkpoint import checkpoint_path
 
 PATIENCE = 240
-OPTIONS = (*tiny.AMBIENT, "--precision", "float64", "--epochs", "60")  # time enough to be killed
-
-
-def start(*arguments: object, variables: dict[str, str] | None = None) -> subprocess.Popen:
-    return subprocess.Popen(
-        [sys.executable, *map(str, arguments)],
-        env=os.environ | {"JAX_NUM_CPU_DEVICES": "1", **(variables or {})},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+OPTIONS = (*tiny.AMBIENT, "--precision", "float64", "--epochs", "30")  # time enough to be killed
+ONE_DEVICE = {"jax_num_cpu_devices": 1}
 
 
 def free_port() -> int:
@@ -34,19 +23,18 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def pair(table: Path, out: Path, *more: str) -> list[subprocess.Popen]:
+def pair(table: Path, out: Path, *more: str) -> list[Python]:
     """Two processes of ``mflows fit --distributed``."""
-    common = ("-m", "mflows", "fit", *(() if "--resume" in more else (table,)))
+    fit = ("fit", *(() if "--resume" in more else (table, *OPTIONS)), "--out", out, *more)
     where = ("--coordinator", f"127.0.0.1:{free_port()}", "--processes", 2)
-    options = () if "--resume" in more else OPTIONS
     return [
-        start(*common, "--out", out, *options, *more, "--distributed", *where, "--process", process)
+        mflows(*fit, "--distributed", *where, "--process", process, config=ONE_DEVICE)
         for process in (0, 1)
     ]
 
 
-def ended(processes: list[subprocess.Popen]) -> list[tuple[int, str, str]]:
-    said = [process.communicate(timeout=PATIENCE) for process in processes]
+def ended(processes: list[Python]) -> list[tuple[int | None, str, str]]:
+    said = [process.communicate() for process in processes]
     return [(p.returncode, *texts) for p, texts in zip(processes, said, strict=True)]
 
 
@@ -70,7 +58,7 @@ def alone(command, table, tmp_path_factory):
     return curve(out)
 
 
-def await_checkpoint(out: Path, processes: list[subprocess.Popen], after: int = 0) -> int:
+def await_checkpoint(out: Path, processes: list[Python], after: int = 0) -> int:
     """When the run wrote its next checkpoint, in nanoseconds."""
     latest, deadline = checkpoint_path(out), time.monotonic() + PATIENCE
     while not (latest.is_file() and (written := latest.stat().st_mtime_ns) > after):
@@ -132,14 +120,16 @@ print(count, jax.process_index(), len(jax.devices()))
 @pytest.mark.parametrize("cluster", CLUSTERS)
 def test_the_variables_of_clusters_are_read(cluster):
     port = free_port()
-    processes = [start("-c", JOIN, variables=CLUSTERS[cluster](port, i)) for i in (0, 1)]
+    processes = [
+        Python(JOIN, config=ONE_DEVICE, variables=CLUSTERS[cluster](port, i)) for i in (0, 1)
+    ]
     (zero, first, errors), (one, second, others) = ended(processes)
     assert (zero, one) == (0, 0), errors + others
     assert (first.split(), second.split()) == (["2", "0", "2"], ["2", "1", "2"])
 
 
 def test_without_a_cluster_a_process_has_all_devices_of_its_machine():
-    ((status, said, errors),) = ended([start("-c", JOIN, variables={"JAX_NUM_CPU_DEVICES": "3"})])
+    ((status, said, errors),) = ended([Python(JOIN, config={"jax_num_cpu_devices": 3})])
     assert status == 0, errors
     assert said.split() == ["1", "0", "3"]
 

@@ -8,7 +8,7 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,9 @@ FLAGS = (
     "--disable-background-networking",
     "--use-angle=swiftshader",
     "--enable-unsafe-swiftshader",
+    "--js-flags=--no-opt --max-lazy",  # a page is looked at for seconds only
 )
+DESKTOP = {"width": 1280, "height": 900}
 NAMES = ("surface", "wide", "curve", "space curve", "images", "title only")
 
 
@@ -59,20 +61,37 @@ def browser():
         browser.close()
 
 
-class Opened:
-    """A report open in the browser, and what the browser complained about."""
+@pytest.fixture(scope="module")
+def tab(browser):
+    """The one tab that opens all pages: it compiles Plotly once."""
+    with browser.new_context() as context:
+        page = context.new_page()
+        page.set_default_timeout(120_000)  # 3-D without a graphics card is slow
+        yield page
 
-    def __init__(self, browser, path: Path, **context):
-        self.context = browser.new_context(viewport={"width": 1280, "height": 900}, **context)
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(120_000)  # 3-D without a graphics card is slow
+
+class Opened:
+    """A report open in a tab, and what the browser complained about."""
+
+    def __init__(self, tab, path: Path):
+        self.page = tab
+        self.page.set_viewport_size(DESKTOP)
         self.complaints: list[str] = []
         self.requests: list[str] = []
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("console", self._hear)
-        self.page.on("request", self._note)
+        self._listeners = {
+            "pageerror": lambda error: self.complaints.append(str(error)),
+            "console": self._hear,
+            "request": self._note,
+        }
+        for event, listener in self._listeners.items():
+            self.page.on(event, listener)
         self.page.goto(path.as_uri())
-        self.wait()
+        self.page.wait_for_selector("html[data-drawn]")
+
+    def close(self):
+        """Leave the tab to another report."""
+        for event, listener in self._listeners.items():
+            self.page.remove_listener(event, listener)
 
     def _hear(self, message):
         if message.type == "error" or message.text.startswith("WARN"):
@@ -81,9 +100,6 @@ class Opened:
     def _note(self, request):
         if not request.url.startswith(("data:", "blob:", "file:")):
             self.requests.append(request.url)
-
-    def wait(self):
-        self.page.wait_for_selector("html[data-drawn]")
 
     def pixels(self, selector: str) -> np.ndarray:
         """What the element looks like, shape (height, width, 3), from 0 to 255."""
@@ -96,25 +112,13 @@ class Opened:
         return self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
 
 
-@pytest.fixture(scope="module")
-def pages(browser, all_contents, tmp_path_factory) -> Iterator[Callable[[str], Opened]]:
-    """Open the report of a content by name; each is opened once."""
-    folder, found = tmp_path_factory.mktemp("reports"), {}
-
-    def page(name: str) -> Opened:
-        if name not in found:
-            path = write(folder / f"{name}.html", all_contents[name]())
-            found[name] = Opened(browser, path)
-        return found[name]
-
-    yield page
-    for opened in found.values():
-        opened.context.close()
-
-
-@pytest.fixture(params=NAMES)
-def opened(request, pages) -> Opened:
-    return pages(request.param)
+@pytest.fixture(scope="module", params=NAMES)
+def opened(request, tab, all_contents, tmp_path_factory) -> Iterator[Opened]:
+    """The report of a content; all tests of one look at it before the next is opened."""
+    folder = tmp_path_factory.mktemp("reports")
+    opened = Opened(tab, write(folder / f"{request.param}.html", all_contents[request.param]()))
+    yield opened
+    opened.close()
 
 
 def coloured(pixels: np.ndarray) -> float:
@@ -133,8 +137,9 @@ def test_every_figure_is_drawn(opened):
     assert "WebGL is not supported" not in opened.page.inner_text("body")
 
 
-def test_turning_one_view_turns_the_other_and_the_menu_keeps_it(pages):
-    page, plot = pages("surface").page, "document.getElementById('plot-0')"
+@pytest.mark.parametrize("opened", ["surface"], indirect=True)
+def test_turning_one_view_turns_the_other_and_the_menu_keeps_it(opened):
+    page, plot = opened.page, "document.getElementById('plot-0')"
     eyes = f"['scene', 'scene2'].map((s) => {plot}._fullLayout[s].camera.eye.x)"
     start = page.evaluate(eyes)
     page.locator("#plot-0").scroll_into_view_if_needed()
@@ -156,16 +161,17 @@ def test_turning_one_view_turns_the_other_and_the_menu_keeps_it(pages):
         f"JSON.stringify({colour}) !== '{json.dumps(before, separators=(',', ':'))}'"
     )
     assert page.evaluate(eyes) == turned
-    assert pages("surface").complaints == []
+    assert opened.complaints == []
 
 
-def test_dark_mode_redraws_the_figures(pages):
-    page = pages("curve").page
+@pytest.mark.parametrize("opened", ["curve"], indirect=True)
+def test_dark_mode_redraws_the_figures(opened):
+    page = opened.page
     font = "document.getElementById('plot-1')._fullLayout.font.color"
     light = page.evaluate(font)
     page.emulate_media(color_scheme="dark")
     page.wait_for_function(f"{font} !== '{light}'")
-    assert pages("curve").pixels("#plot-1")[:10, :10].mean() < 60
+    assert opened.pixels("#plot-1")[:10, :10].mean() < 60
     page.emulate_media(color_scheme="light")
 
 

@@ -5,7 +5,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 from tests import tiny
-from tests.pages.test_browser import Opened, browser, coloured  # noqa: F401
+from tests.pages.test_browser import Opened, browser, coloured, tab  # noqa: F401
 
 from mflows.pages.sweep import write_sweep
 from mflows.sweeps import Choice, Plan, Range, Sweep
@@ -42,10 +42,8 @@ def made_up(folder, search=SEARCH, count=24) -> Sweep:
 
 
 @pytest.fixture(scope="module")
-def opened(browser, tmp_path_factory):  # noqa: F811
-    page = Opened(browser, write_sweep(made_up(tmp_path_factory.mktemp("sweep"))))
-    yield page
-    page.context.close()
+def opened(tab, tmp_path_factory):  # noqa: F811
+    return Opened(tab, write_sweep(made_up(tmp_path_factory.mktemp("sweep"))))
 
 
 def test_every_figure_is_drawn_without_complaint_or_request(opened):

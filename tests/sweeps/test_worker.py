@@ -1,7 +1,6 @@
 """Real sweeps of tiny ambient flows, by workers in this process and in others."""
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -15,6 +14,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 from tests import tiny
+from tests.processes import DOUBLE, mflows
 from typer.testing import CliRunner
 
 from mflows import runs
@@ -24,7 +24,7 @@ from mflows.sweeps import Choice, Plan, Range, objectives, open_sweep, read_plan
 from mflows.sweeps.storage import STALE, Heartbeat, is_dead
 from mflows.sweeps.study import RETRIES, state_of
 
-SETTINGS = {"layers": 1, "bins": 3, "width": 4}
+SETTINGS = {"layers": 1, "width": 4, "affine": True}
 EPOCHS = 12
 PATIENCE = {"recipe-set.patience": Choice((20, 30))}  # two programs to compile
 
@@ -40,13 +40,7 @@ def command(table: Path, folder: Path, trials: int, *more: str) -> list[str]:
     settings = ",".join(f"{name}={value}" for name, value in SETTINGS.items())
     options = ["--model", "af", "--set", settings, "--epochs", str(EPOCHS), "--batch-size", "20"]
     options += ["--search", "recipe-set.patience=20|30", "--trials", str(trials)]
-    arguments = ["sweep", str(table), *options, "--out", str(folder), *more]
-    return [sys.executable, "-m", "mflows", *arguments]
-
-
-def start(arguments: list[str]) -> subprocess.Popen:
-    environment = os.environ | {"JAX_ENABLE_X64": "1"}
-    return subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE, text=True)
+    return ["sweep", str(table), *options, "--out", str(folder), *more]
 
 
 @pytest.fixture(scope="module")
@@ -102,7 +96,7 @@ def test_a_damaged_sweep_is_refused(tmp_path, text):
 
 def test_a_killed_worker_s_trial_goes_on_and_the_sweep_is_the_same(swept, table, tmp_path):
     folder = tmp_path / "sweep"
-    worker = start(command(table, folder, 4))
+    worker = mflows(*command(table, folder, 4), config=DOUBLE)
     history = folder / "trials" / "0001" / "history.jsonl"
     try:
         while not history.is_file() or history.read_text().count("\n") < 3:
@@ -130,11 +124,11 @@ def test_a_killed_worker_s_trial_goes_on_and_the_sweep_is_the_same(swept, table,
 def test_workers_share_the_trials_and_do_none_twice(table, tmp_path, storage):
     folder = tmp_path / "sweep"
     arguments = command(table, folder, 3, "--storage", storage)
-    worker = start(arguments)
+    worker = mflows(*arguments, config=DOUBLE)
     while not (folder / "trials" / "0000").is_dir():
         assert worker.poll() is None, worker.communicate()[1]
         time.sleep(0.002)
-    other = CliRunner().invoke(app, arguments[3:])  # in this process, which knows the programs
+    other = CliRunner().invoke(app, arguments)  # in this process, which knows the programs
     told = [worker.communicate()[1], other.stderr]
     assert (worker.returncode, other.exit_code) == (0, 0), told
     sweep = open_sweep(folder)

@@ -1,12 +1,9 @@
 """Batches shared by devices: the same numbers as on one."""
 
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from tests.processes import DOUBLE, Python
 
 from mflows.training.devices import Devices, sharing
 
@@ -25,7 +22,6 @@ from mflows.training.epoch import Fixed, _run_block, initial_state, players
 from mflows.training.phases import Batch
 from tests.training.small import Contest, Noisy, line_flow, losses, moving, points
 
-jax.config.update("jax_enable_x64", True)
 settings = {"batch_size": 16, "learning_rate": 0.05}
 phases = [
     moving(2, name="chart", objective=Noisy(), batch_size=32),
@@ -65,22 +61,11 @@ print(json.dumps(found))
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory):
     """What a process with eight CPU devices finds."""
-    root = Path(__file__).resolve().parents[2]
-    environment = os.environ | {
-        "JAX_NUM_CPU_DEVICES": "8",
-        "PYTHONPATH": os.pathsep.join([str(root), os.environ.get("PYTHONPATH", "")]),
-    }
     path = tmp_path_factory.mktemp("data") / "t.npy"
-    done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(path)],
-        env=environment,
-        cwd=root,
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+    child = Python(CHILD, path, config=DOUBLE | {"jax_num_cpu_devices": 8})
+    said, errors = child.communicate()
+    assert child.returncode == 0, errors
+    return json.loads(said.splitlines()[-1])
 
 
 @pytest.mark.parametrize(("kind", "count"), [("memory", 8), ("memory", 4), ("stream", 8)])
