@@ -7,12 +7,14 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --no-compile --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test fuzz quick check package robustness benchmark tables clean
+.PHONY: demo test pytest fuzz quick check package robustness benchmark tables clean
 
 demo: $(VENV)/installed
 	$(BIN)/mflows experiment polynomial-surface --models m-flow,af --jobs 2 --out runs/demo --overwrite
 
-test: check
+test: check pytest
+
+pytest: $(VENV)/installed-dev
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 quick: $(VENV)/installed-dev
@@ -24,8 +26,8 @@ quick: $(VENV)/installed-dev
 fuzz: $(VENV)/installed-dev
 	MFLOWS_FUZZ=400 $(BIN)/pytest -n 2 tests/test_fuzz.py tests/cli/test_absurd.py
 
-package: $(VENV)/installed-dev
-	.ci/package $(BIN)/python
+package:
+	.ci/package $(PYTHON)
 
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import safetensors.numpy
 from tests import tiny
+from tests.processes import mflows
 
 from mflows.cli import jax_setup
 from mflows.cli.jax_setup import compile_quickly, keep_compiled
@@ -67,28 +68,26 @@ def test_short_versions_compile_quickly_with_flags_that_xla_knows(monkeypatch, j
     assert len(os.environ["XLA_FLAGS"].split()) == flags
 
 
-def mflows(*arguments: object) -> subprocess.CompletedProcess:
+def run_alone(*arguments: object) -> None:
     """A command where JAX computes in single precision by default."""
-    environment = os.environ | {"JAX_ENABLE_X64": "0"}
-    command = [sys.executable, "-m", "mflows", *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    process = mflows(*arguments, config={"jax_enable_x64": False})
+    said = process.communicate()
+    assert process.returncode == 0, said
 
 
 def test_a_run_keeps_the_precision_it_was_asked_for(table, tmp_path):
     out, scores = tmp_path / "run", tmp_path / "scores.npz"
     options = (*tiny.AMBIENT, "--epochs", "2", "--precision", "float64")
-    done = mflows("fit", table, *options, "--out", str(out))
-    assert done.returncode == 0, done.stderr
+    run_alone("fit", table, *options, "--out", out)
     assert json.loads((out / "config.json").read_text())["precision"] == "float64"
     tensors = safetensors.numpy.load_file(out / "flow.safetensors")
     assert {array.dtype for array in tensors.values() if array.dtype.kind == "f"} == {
         np.dtype("float64")
     }
-    done = mflows("score", out, table, "--out", scores)
-    assert done.returncode == 0, done.stderr
+    run_alone("score", out, table, "--out", scores)
     values = np.asarray(load(scores).x)
     assert not np.array_equal(values, values.astype(np.float32))
-    assert mflows("fit", "--resume", "--out", out).returncode == 0
+    run_alone("fit", "--resume", "--out", out)
 
 
 def test_other_precisions_are_refused(command, table, tmp_path):
