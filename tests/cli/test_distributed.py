@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 from tests import tiny
-from tests.processes import Python, mflows
+from tests.processes import PATIENCE, Python, mflows
 
 from mflows.training.checkpoint import checkpoint_path
 
-PATIENCE = 240
 OPTIONS = (*tiny.AMBIENT, "--precision", "float64", "--epochs", "30")  # time enough to be killed
 ONE_DEVICE = {"jax_num_cpu_devices": 1}
 

@@ -7,9 +7,9 @@ generator vary, as in Brehmer & Cranmer 2020 (arXiv 2003.13913), who took anothe
 log-density is exact; others are images of an arm. What is measured stands in
 ``mflows.experiments.image_manifolds``. Published, for 64 x 64 pixels and features of another
 network: Frechet distance 43.9 (M-flow), 43.5 (M_e-flow), 58.3 (AF), 139.5 (PIE). At 1.5 minutes
-(docs/results/gan2d.md): 1.16 and 1.06, the medians of three seeds, 28.4 and 5.71.
+(docs/results/gan2d.md), in this order: 1.16, 1.06, 28.4 and 5.71, medians of three seeds.
 
-``--axis size=64`` has the generator's own pixels, and wants a GPU.
+``--only size=64`` has the generator's own pixels, and wants a GPU.
 """
 
 from collections.abc import Mapping

@@ -64,12 +64,8 @@ BUILDERS: dict[str, Callable[..., Flow]] = {
     for build in (ambient_flow, pie, fom, m_flow, me_flow, pae, ripf, vae, gan, of_parts)
 }
 """By name, for the arguments that a flow remembers."""
-for _build in (
-    m_flow,
-    me_flow,
-    pie,
-    ambient_flow,
-):  # earlier versions knew splines only, and remember no choice
+# Earlier versions knew splines only, and remember no choice.
+for _build in (m_flow, me_flow, pie, ambient_flow):
     BUILDERS[_build.__name__] = partial(_build, affine=False)
 
 
