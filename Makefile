@@ -17,10 +17,7 @@ test: check pytest
 pytest: $(VENV)/installed-dev
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-quick: $(VENV)/installed-dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/lint-imports
+quick: check
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow"
 
 fuzz: $(VENV)/installed-dev
@@ -32,7 +29,7 @@ package:
 check: $(VENV)/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	$(BIN)/pyright
+	$(BIN)/pyrefly check --output-format min-text --min-severity error
 	$(BIN)/lint-imports
 
 robustness: $(VENV)/installed

@@ -10,7 +10,6 @@ the autoencoder of `mflows.nets`. All on one thread.
 """
 
 # ruff: noqa: I001  (timing comes first: it sets threads)
-# pyright: reportMissingImports=false
 # torch and nflows are installed with the extra `benchmarks` only.
 from timing import Call, measure, milliseconds, ratio
 

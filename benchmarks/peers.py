@@ -6,7 +6,6 @@ ambient flows stand for them, FlowJAX's trained by its own ``fit_to_data``. zuko
 flow has coupling masks (``passes=2``).
 """
 
-# pyright: reportMissingImports=false
 # torch and the peers are installed with the extra `benchmarks` only.
 
 from collections.abc import Callable
@@ -53,7 +52,7 @@ def waited(function: Callable[[], object]) -> Callable[[], object]:
 
 def nflows_stack(dim: int, size: Size, layers: int) -> CompositeTransform:
     """Spline coupling layers, alternating masks, with permutations or LU maps before them."""
-    steps = []
+    steps: list[torch.nn.Module] = []
     for layer in range(layers):
         steps.append(LULinear(dim, identity_init=True) if size.linear else RandomPermutation(dim))
         mask = torch.ones(dim)
@@ -150,7 +149,7 @@ def zuko_ambient(size: Size, layers: int):
 def normflows_ambient(size: Size, layers: int):
     """A coupling spline flow of normflows."""
     torch.manual_seed(0)
-    steps = []
+    steps: list[torch.nn.Module] = []
     for layer in range(layers):
         steps.append(
             normflows.flows.CoupledRationalQuadraticSpline(

@@ -9,7 +9,6 @@ each round.
 """
 
 # ruff: noqa: I001  (timing comes first: it sets threads)
-# pyright: reportMissingImports=false
 # torch and the peers are installed with the extra `benchmarks` only.
 from timing import Call, measure, milliseconds, ratio
 

@@ -1,6 +1,5 @@
 """Networks of images in torch: a multi-scale flow of nflows' parts, and the autoencoder of ours."""
 
-# pyright: reportMissingImports=false
 # torch and nflows are installed with the extra `benchmarks` only.
 
 import torch

@@ -33,7 +33,10 @@ from sklearn.base import (
     TransformerMixin,
 )
 from sklearn.utils import check_array, check_random_state
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import (
+    check_is_fitted,
+    validate_data,  # pyrefly: ignore[missing-module-attribute]
+)
 
 from mflows.data import Data
 from mflows.data.data import as_float
@@ -203,7 +206,7 @@ class ManifoldFlow(ClassNamePrefixFeaturesOutMixin, TransformerMixin, DensityMix
     def inverse_transform(self, U: ArrayLike) -> np.ndarray:
         """Points of the manifold with coordinates ``U``, shape (N, D)."""
         check_is_fitted(self)
-        U = np.asarray(check_array(U, dtype=np.float64))  # pyright: ignore[reportArgumentType]
+        U = np.asarray(check_array(U, dtype=np.float64))
         if U.shape[1] != self.flow_.latent_dim:
             raise ValueError(
                 f"Expected {self.flow_.latent_dim} coordinates per point, as transform returns "

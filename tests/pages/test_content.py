@@ -65,7 +65,7 @@ def test_parts_that_do_not_fit(fields, message):
 
 
 def test_lists_become_arrays():
-    points = Points([[1, 2], [3, 4]], log_prob=[0, 1])  # pyright: ignore[reportArgumentType]
+    points = Points([[1, 2], [3, 4]], log_prob=[0, 1])
     assert points.x.dtype == float
     assert points.log_prob is not None
     assert points.log_prob.shape == (2,)

@@ -7,7 +7,7 @@ ours is a defect of the program and keeps its traceback.
 import sys
 import warnings
 from types import TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -52,7 +52,7 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
     typer.echo(f"Warning: {' '.join(str(message).split())}", err=True)
 
 
-def fail(message: str, status: int) -> None:
+def fail(message: str, status: int) -> NoReturn:
     """Print ``message`` as one line on standard error and exit."""
     typer.echo(f"Error: {' '.join(message.split())}", err=True)
     sys.exit(status)

@@ -175,7 +175,7 @@ def config(given: Mapping[str, Any]):
         )
     asked = {name: given[name] for name in OWN_OPTIONS if given[name]}
     settings = {**_literals(given["settings"], "--set"), **asked}
-    read = {
+    read: dict[str, Any] = {
         "data": str(given["data"]),
         "condition": names(given["condition"]),
         "settings": settings,

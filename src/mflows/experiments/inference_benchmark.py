@@ -220,8 +220,8 @@ def _sbi(job: Job, task: Task, path: Path, draws: int) -> tuple[Row, Sampler]:
     inference.train(**short)
     sampled: Any = {}
     if own is NLE:
-        short = {"warmup_steps": 2} if job.quick else {}
-        sampled["posterior_parameters"] = MCMCPosteriorParameters(num_chains=_chains(job), **short)
+        brief: Any = {"warmup_steps": 2} if job.quick else {}
+        sampled["posterior_parameters"] = MCMCPosteriorParameters(num_chains=_chains(job), **brief)
     posterior = inference.build_posterior(**sampled)
 
     def sample(key, x):

@@ -52,7 +52,10 @@ def measure(job: Job) -> Row:
         phase = manifold_phase(epochs, BATCH, RATE)
         return fit(fit_key, flow, points, [phase], progress=job.progress)
 
-    epochs = epochs_within(job, model, data, BATCH, lambda *a: learn(*a).history) or 2
+    epochs = (
+        epochs_within(job, model, data, BATCH, lambda points, epochs: learn(points, epochs).history)
+        or 2
+    )
     started = time.process_time()
     try:
         found, status = learn(data, epochs).flow, "finished"

@@ -12,6 +12,7 @@ import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jax.random as jr
 import numpy as np
@@ -45,7 +46,8 @@ def measure(job: Job) -> Row:
     epochs = 2 if job.quick else recipes.epochs_for(round((1 - VALIDATION) * POINTS))
     phases = recipes.manifold_then_density(epochs)[:-1]
     if job.quick:
-        phases = [replace(phases[0], choose=partial(flat_or_rolled, candidates=1, steps=60))]
+        shorter: dict[str, Any] = {"choose": partial(flat_or_rolled, candidates=1, steps=60)}
+        phases = [replace(phases[0], **shorter)]
     try:
         fitted = fit(fit_key, flow, x, phases, validation=VALIDATION, progress=False)
         flow, status = fitted.flow, "finished"

@@ -73,7 +73,7 @@ def neighbours_of(u: np.ndarray) -> np.ndarray:
     from sklearn.neighbors import NearestNeighbors  # imports pandas: slow, and only needed here
 
     search = NearestNeighbors(n_neighbors=count, algorithm="brute")
-    return search.fit(u).kneighbors(u, return_distance=False)[:, 1:]
+    return np.asarray(search.fit(u).kneighbors(u, return_distance=False))[:, 1:]
 
 
 def in_company(z: Float[np.ndarray, "N D"]) -> np.ndarray:

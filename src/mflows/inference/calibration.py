@@ -16,6 +16,7 @@ A uniform share has the cumulative distribution alpha, which is shown beside the
 
 import math
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -138,7 +139,7 @@ class Calibration:
         of highest density (HPD), of mass 50 and 90%; the largest distance of the curve from the
         diagonal; and its p-value.
         """
-        rows = {"test": [], **{f"within {mass:.0%}": [] for mass in MASSES}, "error": [], "p": []}
+        rows = defaultdict(list)
         for name, levels in self.levels.items():
             test = kstest(levels, "uniform")
             rows["test"].append(name)
@@ -242,7 +243,7 @@ def calibrate(
                 stacklevel=2,
             )
     else:
-        found = _drawn(key, model, x, report)  # pyright: ignore[reportArgumentType]
+        found = _drawn(key, model, x, report)  # pyrefly: ignore[bad-argument-type]
     denser = None if at_truth is None else density > at_truth[:, None]
     calibration = Calibration.of_draws(judge_key, found, theta, known, names=names, denser=denser)
     if problems := calibration.problems():

@@ -122,7 +122,7 @@ def predictive_check(
     Warns:
         Misspecified: If a statistic lies beyond all replicas, and far.
     """
-    x = checked_points(model, x)  # pyright: ignore[reportArgumentType]
+    x = checked_points(model, x)  # pyrefly: ignore[bad-argument-type]
     draws = np.asarray(posterior.pooled if isinstance(posterior, Posterior) else posterior)
     if draws.ndim != 2 or not len(draws) or replicas < 2:
         raise ValueError(

@@ -294,7 +294,7 @@ def multiscale_stack(
         def one(key, order, inner=inner):
             network = ConvolutionalResidual(
                 key,
-                (*inner[:2], channels - moving),
+                (inner[0], inner[1], channels - moving),
                 of.parameters * moving,
                 cond_size=cond_dim,
                 width=width,

@@ -68,4 +68,4 @@ def reflections_to(plane: Float[ArrayLike, "n D"]) -> Reflections:
     vectors = np.tril(packed, -1) + np.eye(dim, n)
     vectors *= (strength > 0) / np.linalg.norm(vectors, axis=0)
     inverse = np.eye(n) / 2 + np.triu(vectors.T @ vectors, 1)
-    return Reflections(vectors, solve_triangular(inverse, np.eye(n)))
+    return Reflections(vectors, np.asarray(solve_triangular(inverse, np.eye(n))))

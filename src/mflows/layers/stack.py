@@ -10,7 +10,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from flowjax.bijections import AbstractBijection, Chain, Reshape, Scan
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, Float
 
 from mflows.tangents import condition_for, inverted, transformed
 
@@ -72,7 +72,7 @@ def leading(
     return _inverse(rest, y.ravel(), condition_for(stack, condition))[:count]
 
 
-def _inverse(layers, y: ArrayLike, condition: ArrayLike | None) -> Array:
+def _inverse(layers, y: Array, condition: Array | None) -> Array:
     return _scanned(lambda layer, y: inverted(layer, y, condition), layers, y, reverse=True)
 
 

@@ -17,7 +17,7 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 
 def full_precision() -> AbstractContextManager:
     """Full precision for products traced within, unless ``jax_default_matmul_precision`` is set."""
-    asked = jax.config.jax_default_matmul_precision  # pyright: ignore[reportAttributeAccessIssue]
+    asked = jax.config.jax_default_matmul_precision  # pyrefly: ignore[missing-attribute]
     return jax.default_matmul_precision(asked or "highest")
 
 

@@ -49,7 +49,7 @@ def image_figures(content: Content) -> list[Figure | None]:
         _mosaic("Data", caption, x, scale),
         None if samples is None else _mosaic("Samples", drawn, samples, scale),
         projection_figure(content.projected, scale),
-        worst_figure(content.worst, content.held_out and content.held_out.distance, scale),
+        worst_figure(content.worst, content.held_out.distance if content.held_out else None, scale),
         decoded_figure(content.decoded, scale),
     ]
 

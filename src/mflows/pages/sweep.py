@@ -142,7 +142,8 @@ def _parallel(sweep: Sweep, study: optuna.Study) -> Figure:
     """Every finished trial as a line through its objective and its settings."""
     name = str(sweep.plan.objective)
     drawing = visualization.plot_parallel_coordinate(study, target_name=name)
-    lines = [trace for trace in drawing.data if trace.mode == "lines"]
+    traces: Any = drawing.data
+    lines = [trace for trace in traces if trace.mode == "lines"]
     for trace in lines:  # where it crosses the first axis says how good it is
         trace.update(line={"color": MODEL, "width": 2}, opacity=0.9 - 0.8 * trace.y[0])
     drawing = go.Figure(lines, drawing.layout)

@@ -179,7 +179,8 @@ class Config:
         condition = values.get("condition", ())
         if not isinstance(condition, list | tuple):
             raise ValueError(f"Expected condition to be a list of names; got {condition!r}.")
-        return cls(**{**values, "condition": tuple(condition)})
+        given: dict[str, Any] = {**values, "condition": tuple(condition)}
+        return cls(**given)
 
     def as_dict(self) -> dict[str, Any]:
         """The config as plain values, equal after a round trip through JSON."""

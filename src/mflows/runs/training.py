@@ -52,7 +52,7 @@ def train(
     overwrite: bool = False,
     resume: bool = False,
     progress: bool = False,
-    devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
+    devices: Sequence[jax.Device] | None = None,
     each_epoch: Callable[[dict], None] | None = None,
     say: Callable[[str], None] | None = None,
 ) -> Run:
@@ -92,7 +92,7 @@ def _train(
     overwrite: bool,
     resume: bool,
     progress: bool,
-    devices: Sequence[jax.Device] | None,  # pyright: ignore[reportInvalidTypeForm]
+    devices: Sequence[jax.Device] | None,
     each_epoch: Callable[[dict], None] | None,
     say: Callable[[str], None] | None,
 ) -> Run:

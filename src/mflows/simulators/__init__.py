@@ -85,7 +85,10 @@ _SIMULATORS = {
 }
 """Name -> file and class, which is called without arguments."""
 
-_READ = {int: (int, "[0-9]+"), float: (float, r"[0-9]*\.?[0-9]+(e-?[0-9]+)?")}
+_READ: dict[type, tuple[type, str]] = {
+    int: (int, "[0-9]+"),
+    float: (float, r"[0-9]*\.?[0-9]+(e-?[0-9]+)?"),
+}
 """How numbers of settings are read, and what they look like."""
 _ONNX = "generated.onnx_generator"
 _HOMES = {kind: home for home, _, kind in (path.rpartition(".") for path in _SIMULATORS.values())}

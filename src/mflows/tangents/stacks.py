@@ -79,7 +79,8 @@ def _(layer: Scan, x, columns, condition):
     arrays, static = eqx.partition(layer.bijection, eqx.is_array)
 
     def step(carry, arrays):
-        return push_columns(eqx.combine(arrays, static), *carry, condition), None
+        x, columns = carry
+        return push_columns(eqx.combine(arrays, static), x, columns, condition), None
 
     # A gradient keeps what enters a layer: columns of all that is inside are many times as much.
     return jax.lax.scan(jax.checkpoint(step, prevent_cse=False), (x, columns), arrays)[0]
@@ -139,7 +140,10 @@ def _(layer: Concatenate, y, condition):
 @push_columns.register
 def _(layer: Concatenate, x, columns, condition):
     pieces = [jnp.split(array, layer.split_idxs) for array in (x, columns)]
-    done = [push_columns(*each, condition) for each in zip(layer.bijections, *pieces, strict=True)]
+    done = [
+        push_columns(bijection, x, columns, condition)
+        for bijection, x, columns in zip(layer.bijections, *pieces, strict=True)
+    ]
     x, columns = map(jnp.concatenate, zip(*done, strict=True))
     return x, columns
 

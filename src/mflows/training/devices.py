@@ -28,7 +28,7 @@ class Devices:
         used: The devices.
     """
 
-    used: tuple[jax.Device, ...] = ()  # pyright: ignore[reportInvalidTypeForm]
+    used: tuple[jax.Device, ...] = ()
 
     @cached_property
     def _mesh(self) -> Mesh:
@@ -85,14 +85,14 @@ class Devices:
 
 
 def leads(
-    devices: Sequence[jax.Device] | None,  # pyright: ignore[reportInvalidTypeForm]
+    devices: Sequence[jax.Device] | None,
 ) -> bool:
     """Whether this process writes the files: the first one, or one that trains by itself."""
     return devices is None or jax.process_index() == 0
 
 
 def sharing(
-    devices: Sequence[jax.Device] | None,  # pyright: ignore[reportInvalidTypeForm]
+    devices: Sequence[jax.Device] | None,
     batch_sizes: Iterable[int],
 ) -> Devices:
     """As many of the devices as can share batches of these sizes equally, each process as many.

@@ -108,7 +108,7 @@ class Fixed(eqx.Module):
         if not self.validates:
             return self.loss(parameters, batch, key)
         flow = eqx.combine(parameters.flow, self.frozen.flow)
-        return self.phase.objective.validate(flow, batch, key)
+        return self.phase.objective.validate(flow, batch, key)  # pyrefly: ignore[missing-attribute]
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,7 @@ def fit(
     folder: str | Path | None = None,
     resume: bool = False,
     progress: bool = True,
-    devices: Sequence[jax.Device] | None = None,  # pyright: ignore[reportInvalidTypeForm]
+    devices: Sequence[jax.Device] | None = None,
     each_epoch: Callable[[dict], None] | None = None,
 ) -> Fitted:
     """Train ``flow`` on ``data`` by the phases of a recipe.

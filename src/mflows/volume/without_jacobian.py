@@ -72,7 +72,8 @@ class ClosedForm(WithoutJacobian):
                 f"ClosedForm needs a chart with a method log_volume; got {type(chart).__name__}. "
                 "Use Exact or Auto."
             )
-        return chart.decode(u, condition), chart.log_volume(u, condition)
+        x = chart.decode(u, condition)  # pyrefly: ignore[missing-attribute]
+        return x, chart.log_volume(u, condition)
 
 
 class PartByPart(WithoutJacobian):

@@ -90,7 +90,7 @@ def draw_manifold(path: Path, flow: Flow) -> None:
     for place, (panel, title) in enumerate(zip(panels, titles, strict=True)):
         figure.text((place + 0.5) / 3, 0.9, title, fontsize=13, ha="center")
         panel.set(xlim=(-4, 4), ylim=(-4, 4), zlim=(-4, 2))
-        panel.set_box_aspect((1, 1, 0.75), zoom=1.0)  # pyright: ignore[reportArgumentType]
+        panel.set_box_aspect((1, 1, 0.75), zoom=1.0)
         panel.view_init(elev=40, azim=45)
         panel.set_axis_off()
     figure.savefig(path, bbox_inches="tight", pad_inches=0.1)

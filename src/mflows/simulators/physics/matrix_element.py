@@ -122,7 +122,7 @@ def _components(momenta, flavours, charged, masses, sin2):
 def _of_event(momenta, flavours, charged, *, masses, sin2):
     p = momenta.at[:, 0].set(jnp.linalg.norm(momenta[:, 1:], axis=1))
     q1, q2 = p[0] - p[2], p[1] - p[3]
-    mass2 = jnp.square(jnp.where(charged, *masses))
+    mass2 = jnp.square(jnp.where(charged, masses[0], masses[1]))
     propagators = mass2 / ((_dot(q1, q1) - mass2) * (_dot(q2, q2) - mass2))
     first = _line(p[0], p[2], flavours[0], charged, sin2)
     second = _line(p[1], p[3], flavours[1], charged, sin2)
