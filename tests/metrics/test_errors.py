@@ -78,3 +78,4 @@ def test_outlier_score_is_the_density_of_a_thickened_line():
 def test_outlier_auc_counts_ordered_pairs():
     assert metrics.outlier_auc([0.0, 1.0], [2.0, 3.0])["outlier_auc"] == 1
     assert metrics.outlier_auc([0.0, 2.0], [1.0, 3.0])["outlier_auc"] == 0.75
+    assert metrics.outlier_auc([0.0, -np.inf], [np.inf, np.nan])["outlier_auc"] == 1

@@ -2,6 +2,7 @@
 
 import numpy as np
 from jaxtyping import ArrayLike
+from scipy.stats import rankdata
 from sklearn.metrics import roc_auc_score
 
 from mflows.charts import condition_for
@@ -64,10 +65,14 @@ def outlier_score(log_prob: ArrayLike, distance: ArrayLike, variance: float) -> 
 def outlier_auc(inliers: ArrayLike, outliers: ArrayLike) -> dict[str, float]:
     """Area under the ROC curve of a score that should be *larger* for outliers.
 
+    Only the order of scores counts, so they may be infinite. One that is not a number counts as the
+    largest: a point that a model cannot score is one to look at.
+
     Args:
         inliers: Scores of points from the training distribution, shape (N,).
         outliers: Scores of other points, shape (M,).
     """
-    inliers, outliers = np.asarray(inliers), np.asarray(outliers)
-    labels = np.concatenate((np.zeros(len(inliers)), np.ones(len(outliers))))
-    return {"outlier_auc": float(roc_auc_score(labels, np.concatenate((inliers, outliers))))}
+    scores = np.concatenate((np.asarray(inliers), np.asarray(outliers)))
+    labels = np.arange(len(scores)) >= len(np.asarray(inliers))
+    ranks = rankdata(np.where(np.isnan(scores), np.inf, scores))
+    return {"outlier_auc": float(roc_auc_score(labels, ranks))}
