@@ -50,9 +50,20 @@ _new_context = mlir.make_ir_context
 
 @pytest.fixture(scope="module", autouse=True)
 def one_context():
-    """Lower the programs of a test file in one MLIR context: JAX 0.10 takes 5 ms to make another."""
-    context = _new_context()
-    mlir.make_ir_context = lambda: context
+    """Lower the programs of a test file in one MLIR context: JAX 0.10 takes 5 ms to make another.
+
+    A program that is lowered while another one is gets a context of its own, else it would become
+    part of it.
+    """
+    shared = _new_context()
+    mlir.make_ir_context = lambda: _new_context() if _within_another() else shared
+
+
+def _within_another() -> bool:
+    try:
+        return mlir.ir.InsertionPoint.current is not None
+    except ValueError:
+        return False
 
 
 @pytest.fixture(scope="module", autouse=True)
