@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     )
     from mflows.estimator import ManifoldFlow
     from mflows.flow import Flow
+    from mflows.riemannian import distance_matrix, frechet_mean, geodesic, principal_geodesic
     from mflows.saving import load, save
     from mflows.training import fit, recipes
 
@@ -37,12 +38,16 @@ __all__ = [
     "__version__",
     "charts",
     "data",
+    "distance_matrix",
     "fit",
+    "frechet_mean",
+    "geodesic",
     "inference",
     "latents",
     "load",
     "metrics",
     "models",
+    "principal_geodesic",
     "recipes",
     "runs",
     "save",
@@ -56,8 +61,12 @@ __all__ = [
 _HOMES = {
     "Flow": "mflows.flow",
     "ManifoldFlow": "mflows.estimator",
+    "distance_matrix": "mflows.riemannian",
     "fit": "mflows.training",
+    "frechet_mean": "mflows.riemannian",
+    "geodesic": "mflows.riemannian",
     "load": "mflows.saving",
+    "principal_geodesic": "mflows.riemannian",
     "recipes": "mflows.training",
     "save": "mflows.saving",
 }

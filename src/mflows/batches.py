@@ -31,18 +31,34 @@ _NUMBERS_AT_ONCE = 1 << 25
 """The same in numbers, for points with large Jacobians or large layers."""
 
 
-def over_points(method: Callable, flow, x: Array, shape: tuple[int, ...], condition, key=None):
+def over_points(
+    method: Callable, flow, x: Array, shape: tuple[int, ...], condition, key=None, *, inner: int = 1
+):
     """Apply a one-point method to a batch of points, compiled, at most so many at once.
 
     The points, and what the method returns, are in the flow's own coordinates, the condition in
-    those of its user. With a key, every point gets one of its own.
+    those of its user. With a key, every point gets one of its own. ``inner`` is how many points of
+    the manifold the method looks at for each.
     """
     batch = batch_shape("u", x.shape, shape)
     condition, conditions = _checked_condition(flow, condition)
     batch = jnp.broadcast_shapes(batch, conditions)
     points = jnp.broadcast_to(x, batch + shape).reshape(-1, *shape)
     keys = None if key is None else jr.split(checked(key), math.prod(batch))
-    return _over_batch(method, flow, batch, points, condition, keys)
+    return _over_batch(method, flow, batch, points, condition, keys, inner)
+
+
+def at_point(method: Callable, flow, x: Array, shape: tuple[int, ...], condition):
+    """Apply a one-point method to one point, with a program of its own: for who waits for it.
+
+    A block of `over_points` has many points, and takes as long for one of them as for all.
+    """
+    if batch_shape("u", x.shape, shape):
+        raise ValueError(_wrong_shape("one point", shape, x.shape))
+    condition, conditions = _checked_condition(flow, condition)
+    if conditions:
+        raise ValueError(_wrong_shape("one condition", flow.cond_shape, conditions))
+    return _one(method, flow, (x, condition))
 
 
 def over_keys(method: Callable, flow, key: PRNGKeyArray, sample_shape, condition):
@@ -57,13 +73,13 @@ def over_keys(method: Callable, flow, key: PRNGKeyArray, sample_shape, condition
 
 
 def _over_batch(
-    method: Callable, flow, batch: tuple[int, ...], points: Array, condition, keys=None
+    method: Callable, flow, batch: tuple[int, ...], points: Array, condition, keys=None, inner=1
 ):
     if condition is not None:
         condition = jnp.broadcast_to(condition, batch + flow.cond_shape)
         condition = condition.reshape(-1, *flow.cond_shape)
     arguments = (points, condition) if keys is None else (points, condition, keys)
-    flat = _mapped(method, flow, arguments)
+    flat = _mapped(method, flow, arguments, _at_once(flow, inner))
     return jax.tree.map(lambda leaf: leaf.reshape(batch + leaf.shape[1:]), flat)
 
 
@@ -93,15 +109,15 @@ def _checked_condition(flow, condition) -> tuple[Array | None, tuple[int, ...]]:
     return flow.own_condition(condition), batch
 
 
-def _mapped(method: Callable, flow, arguments: tuple[Array, *tuple[Array | None, ...]]):
+def _mapped(method: Callable, flow, arguments: tuple[Array, *tuple[Array | None, ...]], most: int):
     """A one-point method at every point, in one or more blocks of a power of two.
 
     So a handful of compiled functions serve any number of points.
     """
     points = arguments[0]
     if isinstance(points, Tracer):  # the caller compiles
-        return jax.lax.map(_of_point(method, flow), arguments, batch_size=_at_once(flow))
-    count, most = len(points), _at_once(flow)
+        return jax.lax.map(_of_point(method, flow), arguments, batch_size=most)
+    count = len(points)
     size = min(most, max(1 << max(count - 1, 0).bit_length(), most // LARGEST_TO_SMALLEST))
     together = size * BLOCKS_AT_ONCE
     if count <= together:
@@ -144,16 +160,22 @@ def _joined(blocks: list, count: int):
     return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:count], *blocks)
 
 
-def _at_once(flow) -> int:
-    """Points per block, a power of two."""
+def _at_once(flow, inner: int = 1) -> int:
+    """Points per block, a power of two, for a method that looks at ``inner`` points for each."""
     tangents = 0 if flow.is_ambient else flow.latent_dim
     numbers = flow.dim * max(tangents, 32)  # the second: parameters of a spline
-    return 1 << (min(POINTS_AT_ONCE, max(_NUMBERS_AT_ONCE // numbers, 1)).bit_length() - 1)
+    most = min(POINTS_AT_ONCE, _NUMBERS_AT_ONCE // numbers) // inner
+    return 1 << (max(most, 1).bit_length() - 1)
 
 
 @eqx.filter_jit
 def _block(method: Callable, flow, arguments: tuple[Array | None, ...]):
     return jax.vmap(_of_point(method, flow))(arguments)
+
+
+@eqx.filter_jit
+def _one(method: Callable, flow, arguments: tuple[Array, Array | None]):
+    return _of_point(method, flow)(arguments)
 
 
 def _of_point(method: Callable, flow):

@@ -8,7 +8,7 @@ import sys
 
 import typer
 
-from mflows.cli import experiment, fit, pictures, simulate, sweep, tables, use
+from mflows.cli import experiment, fit, pictures, simulate, sweep, tables, tour, use
 from mflows.cli.errors import OneLineErrors
 from mflows.cli.jax_setup import keep_compiled
 from mflows.version import __version__
@@ -40,6 +40,7 @@ for command in (
     use.sample,
     use.project,
     use.report,
+    tour.tour,
     experiment.experiment,
     tables.tables,
     simulate.simulate,

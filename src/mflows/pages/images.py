@@ -35,7 +35,7 @@ def image_figures(content: Content) -> list[Figure | None]:
     if points is None or points.x.ndim not in (3, 4) or not np.isfinite(points.x).any():
         return []
     x, samples = points.x, content.samples
-    low, high = scale = _brightness(x)
+    low, high = scale = brightness(x)
     seen = "Images that the model has not seen" if content.held_out else "Images of the data"
     caption = f"{seen}. Black is {low:.3g} and white {high:.3g} in all pictures here" + (
         f", of the mean of {x.shape[3]} channels." if _mixed(x) else "."
@@ -92,7 +92,7 @@ def decoded_figure(shown: Decoded | None, scale: Range) -> Figure | None:
     )
 
 
-def _brightness(x: np.ndarray) -> Range:
+def brightness(x: np.ndarray) -> Range:
     """What is black and what is white: 0 and 1 for values that fill this range, else the range."""
     low, high = np.quantile(x[np.isfinite(x)], [0.001, 0.999])
     if low >= 0 and high <= 1 and high - low > 0.5:
@@ -177,18 +177,26 @@ def _mixed(x: np.ndarray) -> bool:
     return x.shape[3:] not in ((), (1,), (3,))
 
 
-def _bytes(images: np.ndarray, scale: Range) -> np.ndarray:
-    """Images ``(K, H, W)`` or ``(K, H, W, C)`` as opaque bytes, shape ``(K, h, w, 4)``.
+def colours(images: np.ndarray, scale: Range) -> np.ndarray:
+    """Images ``(K, H, W)`` or ``(K, H, W, C)`` as bytes of red, green and blue, ``(K, H, W, 3)``.
 
-    Large ones are made smaller, and small ones larger by whole squares.
+    Channels that are no colours are averaged, and the mean is grey.
     """
     low, high = scale
     x = images[..., None] if images.ndim == 3 else images
     x = x if x.shape[-1] == 3 else x.mean(axis=-1, keepdims=True)
     x = np.nan_to_num((x - low) / (high - low or 1.0), posinf=1.0, neginf=0.0).clip(0, 1)
-    colours = np.broadcast_to(x, (*x.shape[:3], 3))
-    opaque = np.concatenate([colours, np.ones((*x.shape[:3], 1))], axis=-1)
-    pixels = (255 * opaque).round().astype(np.uint8)
+    return np.broadcast_to(255 * x, (*x.shape[:3], 3)).round().astype(np.uint8)
+
+
+def _bytes(images: np.ndarray, scale: Range) -> np.ndarray:
+    """Images ``(K, H, W)`` or ``(K, H, W, C)`` as opaque bytes, shape ``(K, h, w, 4)``.
+
+    Large ones are made smaller, and small ones larger by whole squares.
+    """
+    x = colours(images, scale)
+    opaque = np.full((*x.shape[:3], 1), 255, np.uint8)
+    pixels = np.concatenate([x, opaque], axis=-1)
     larger = max(x.shape[1:3])
     if larger > LARGEST:
         high, wide = (max(round(side * LARGEST / larger), 1) for side in x.shape[1:3])

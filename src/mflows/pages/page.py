@@ -69,7 +69,7 @@ def html(content: Content) -> str:
         sections="\n".join(_section(name, body) for name, body in parts.items()),
         version=escape(__version__),
         style=here.joinpath("style.css").read_text("utf-8"),
-        script=here.joinpath("page.js").read_text("utf-8"),
+        script="".join(here.joinpath(name).read_text("utf-8") for name in ("plots.js", "page.js")),
         specs=_specs([figure for _, figure in numbered]),
         plotly=get_plotlyjs().replace("</script", "<\\/script"),
     )
