@@ -94,6 +94,8 @@ SLOW = (
     "training/test_units.py",
     "test_crashes.py",
     "training/test_starts.py",
+    "pages/test_tour.py",
+    "test_riemannian.py",
     "test_scores.py",
     "experiments/test_image_manifolds.py",
     "cli/test_use.py",

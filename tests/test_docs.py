@@ -35,6 +35,7 @@ SHORTER = {
     "name",
     [
         "extending.md",
+        "geodesics.md",
         "images.md",
         "inference.md",
         "log_volumes.md",

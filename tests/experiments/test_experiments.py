@@ -24,6 +24,7 @@ from mflows import experiments, simulators
 from mflows.charts import Chart, Sphere
 from mflows.experiments import (
     embeddings,
+    geodesics,
     inference_benchmark,
     lorenz,
     polynomial_surface,
@@ -79,6 +80,19 @@ def test_posteriors_of_the_truth_agree_and_one_of_other_points_does_not(monkeypa
     polynomial_surface._true_posterior.cache_clear()  # these few draws are for this test only
     monkeypatch.setattr(polynomial_surface, "_true_posterior", lambda: other)
     assert polynomial_surface.posterior_mmd(truth)["mmd2"] > 0.1
+
+
+def test_geodesics(tmp_path, monkeypatch):
+    """The true lengths by SciPy and over a mesh agree, and great circles are found."""
+    monkeypatch.setattr(geodesics, "MESH", 0.1)
+    experiments.named("geodesics")(tmp_path, None, 1, True)
+    sphere, surface = json.loads((tmp_path / "results.json").read_text())
+    assert sphere["error_max"] < 1e-4
+    assert sphere["straight_max"] > 1e-2
+    assert sphere["converged"] == 1
+    assert -0.01 < surface["mesh"] < 0.02
+    assert 0 < surface["error"] < 0.5  # two epochs: a rough surface
+    assert (tmp_path / "geodesics.png").stat().st_size > 10_000
 
 
 def test_digits(tmp_path):

@@ -17,6 +17,7 @@ NAMES = (
     "embeddings",
     "gan2d",
     "gan64d",
+    "geodesics",
     "ill-posed-likelihood",
     "image-folder",
     "inference-benchmark",

@@ -44,6 +44,7 @@ def html(guide: Guide, grid: dict[str, Any] | None = None) -> str:
     told = packed({"facts": facts, "grid": grid, "template": TEMPLATE.to_plotly_json()})
     return Template(own["tour.html"]).substitute(
         title=escape(facts["title"]),
+        alive="" if grid else ALIVE,
         style=style + own["tour.css"],
         facts=told.replace("<", "\\u003c"),
         plotly=get_plotlyjs().replace("</script", "<\\/script"),
@@ -52,6 +53,11 @@ def html(guide: Guide, grid: dict[str, Any] | None = None) -> str:
     )
 
 
+ALIVE = """<script>
+  // First, so that the server knows of the page while the rest is read.
+  new EventSource("api/alive" + location.search);
+</script>
+"""
 FILES = ("tour.html", "tour.css", "tour.js")
 
 

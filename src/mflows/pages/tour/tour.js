@@ -227,7 +227,7 @@
     if (value === null || value === undefined || !facts[id]) return "";
     const below = facts[id].reduce((count, each) => count + (each < value), 0) / facts[id].length;
     const part = (x) => (x < 0.001 ? "less than 0.1%" : x > 0.999 ? "more than 99.9%" : `${+(100 * x).toPrecision(3)}%`);
-    return { log_prob: `denser than ${part(below)} of held-out rows`, distance: `farther off than ${part(below)} of held-out rows`, condition_number: `larger than at ${part(below)} of held-out rows` }[id];
+    return { log_prob: `${part(below)} of held-out rows are less dense`, distance: `${part(below)} of held-out rows are nearer`, condition_number: `smaller at ${part(below)} of held-out rows` }[id];
   }
 
   // The point ------------------------------------------------------------------------------------
@@ -309,9 +309,17 @@
     const scale = { colorscale: "Viridis", cmin: low, cmax: top };
     let data;
     if (n === 2) {
+      // No "surface": of points that are spaced unevenly Plotly makes up to millions of vertices.
       const [tall, wide] = found.x.shape;
-      const matrix = (values) => Array.from({ length: tall }, (_, r) => Array.from(values.subarray(r * wide, (r + 1) * wide)));
-      data = [{ type: "surface", x: matrix(across(0)), y: matrix(across(1)), z: matrix(across(2)), surfacecolor: found.log_prob ? matrix(new Float64Array(found.log_prob)) : undefined, ...scale, showscale: false, hoverinfo: "skip" }];
+      const triangles = { i: [], j: [], k: [] };
+      for (let r = 0; r + 1 < tall; r++) for (let c = 0; c + 1 < wide; c++) {
+        const [a, b, d, e] = [r * wide + c, r * wide + c + 1, (r + 1) * wide + c, (r + 1) * wide + c + 1];
+        triangles.i.push(a, b);
+        triangles.j.push(b, e);
+        triangles.k.push(d, d);
+      }
+      const colour = found.log_prob ? { intensity: found.log_prob, ...scale, showscale: false } : { color: "var(--data)" };
+      data = [{ type: "mesh3d", x: across(0), y: across(1), z: across(2), ...triangles, ...colour, hoverinfo: "skip", lighting: { ambient: 0.72, diffuse: 0.5, specular: 0.06, roughness: 0.9, vertexnormalsepsilon: 0, facenormalsepsilon: 0 } }];
     } else {
       const colour = { color: found.log_prob ? Array.from(found.log_prob) : "var(--model)", ...scale };
       data = dim === 3
@@ -651,7 +659,6 @@
     by("kind").textContent = "This page is complete in itself; between the points of its grid it is linear. To project rows of yours and to walk, run mflows tour on the run.";
   } else {
     listen();
-    new EventSource(`api/alive?token=${encodeURIComponent(new URLSearchParams(location.search).get("token"))}`);
     by("kind").textContent = "Served by mflows on this machine; closing the page ends it.";
   }
   drawAll();
