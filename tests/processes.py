@@ -57,6 +57,10 @@ class Python:
         assert self._process.pid is not None
         os.kill(self._process.pid, number)
 
+    def said(self) -> str:
+        """What it has written to standard output until now."""
+        return Path(self._out.name).read_text()
+
     def communicate(self) -> tuple[str, str]:
         """Wait until it ends; what it has written to standard output and error."""
         self._process.join(PATIENCE)

@@ -4,6 +4,7 @@ import base64
 import http.client
 import io
 import json
+import signal
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ import pytest
 from PIL import Image
 from tests import tiny
 from tests.pages.test_browser import browser  # noqa: F401
+from tests.processes import DOUBLE, PATIENCE, mflows
 
 from mflows import runs
 from mflows.data import DataError, save_array
@@ -164,6 +166,9 @@ def test_the_true_geodesic_is_shown_where_the_simulator_knows_it(table, monkeypa
     known = table._truth()
     z = np.array([0.2, 0.5])
     np.testing.assert_allclose(known.decode(z), truth.embed(z), rtol=1e-9)
+    walk = table.walk([-0.1, 0.1], [0.1, -0.1], THETA)["true geodesic"]
+    assert walk["converged"]
+    np.testing.assert_allclose(walk["x"], truth.embed(truth.unembed(walk["x"])), atol=1e-6)
 
 
 # Whom it refuses ----------------------------------------------------------------------------------
@@ -334,6 +339,34 @@ def test_a_surface_a_row_and_a_walk(page, served):
     assert page.complaints == []
 
 
+DROP = """(text) => {
+  const dropped = new DataTransfer();
+  dropped.setData("text", text);
+  dispatchEvent(new DragEvent("drop", { dataTransfer: dropped, bubbles: true, cancelable: true }));
+}"""
+PASTE = """(text) => {
+  const pasted = new DataTransfer();
+  pasted.setData("text", text);
+  const event = new ClipboardEvent("paste", { clipboardData: pasted, bubbles: true });
+  document.body.dispatchEvent(event);
+}"""
+
+
+def test_rows_are_dropped_and_pasted(page, served, table):
+    opened(page, served.server.address)
+    for how, text in ((DROP, "0.1,0.01,0.1,0.2"), (PASTE, "a,b,c,theta\n-1,1,-0.8,0.5\n")):
+        page.evaluate("delete document.documentElement.dataset.own")
+        page.evaluate(how, text)
+        page.wait_for_selector("html[data-own]")
+        expected = table.row(text, THETA)
+        told = json.loads(page.evaluate("document.documentElement.dataset.own"))
+        assert told == pytest.approx([expected["distance"], expected["log_prob"]])
+    page.evaluate(PASTE, "1,2")
+    page.wait_for_selector("#own-problem:not([hidden])")
+    assert "Expected 4 numbers" in page.inner_text("#own-problem")
+    assert page.complaints == []
+
+
 def test_a_page_without_a_server_asks_nothing_and_is_right_at_the_nodes(page, table, tmp_path):
     path = write(tmp_path / "tour.html", table)
     asked = []
@@ -398,6 +431,20 @@ def test_it_ends_when_its_page_is_closed(page, table, monkeypatch):
     page.close()
     assert own.ended(20)
     assert sorted(path.name for path in table.run.folder.iterdir()) == before
+
+
+def test_ctrl_c_ends_the_command(table):
+    command = mflows("tour", table.run.folder, "--no-browser", config=DOUBLE)
+    deadline = time.monotonic() + PATIENCE
+    while "token=" not in command.said():
+        assert command.poll() is None, command.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    command.send_signal(signal.SIGINT)
+    said, errors = command.communicate()
+    assert (command.returncode, errors) == (0, "")
+    assert "Open http://127.0.0.1:" in said
+    assert said.endswith("The tour has ended.\n")
 
 
 def test_no_text_of_a_user_is_markup(table, monkeypatch):

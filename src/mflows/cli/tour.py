@@ -1,5 +1,6 @@
 """``mflows tour``: walk through a learned manifold, in a browser."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
@@ -56,5 +57,6 @@ def tour(
     print("Preparing the tour ...", flush=True)
     guide.prepare()
     print(f"Open {server.address}\nTo close the page, or Ctrl-C, ends the tour.", flush=True)
-    server.run(open_browser=browser)
+    with suppress(KeyboardInterrupt):  # the way to end it
+        server.run(open_browser=browser)
     print("The tour has ended.")
