@@ -95,7 +95,7 @@ SLOW = (
     "test_crashes.py",
     "training/test_starts.py",
     "pages/test_tour.py",
-    "test_riemannian.py",
+    "riemannian/test_geodesics.py",
     "test_scores.py",
     "experiments/test_image_manifolds.py",
     "cli/test_use.py",

@@ -253,13 +253,18 @@ def test_a_port_in_use_is_said(table):
 # In a browser -------------------------------------------------------------------------------------
 
 
+def listening(browser):  # noqa: F811
+    """A page that notes what it complains of."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.set_default_timeout(120_000)
+    page.complaints = []
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    return page
+
+
 @pytest.fixture
 def page(browser):  # noqa: F811
-    with browser.new_context(viewport={"width": 1280, "height": 900}) as context:
-        page = context.new_page()
-        page.set_default_timeout(120_000)
-        page.complaints = []
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    with closing(listening(browser)) as page:
         yield page
 
 
@@ -267,6 +272,20 @@ def opened(page, address: str):
     page.goto(address)
     page.wait_for_selector("html[data-ready]")
     return page
+
+
+@pytest.fixture(scope="module")
+def tour(browser, served):  # noqa: F811
+    """The page of the table; all tests of it look at one."""
+    with closing(listening(browser)) as page:
+        yield opened(page, served.server.address)
+
+
+@pytest.fixture(scope="module")
+def album(browser, gallery):  # noqa: F811
+    """The page of the pictures."""
+    with closing(listening(browser)) as page:
+        yield opened(page, gallery.server.address)
 
 
 def press_until_shown(page, selector: str, key: str) -> list[float]:
@@ -286,57 +305,57 @@ def numbers_of_picture(page, selector: str) -> np.ndarray:
     return np.array(flat).reshape(SHAPE[0], SHAPE[1], 4)[..., :3]
 
 
-def test_sliders_move_a_picture_by_the_keyboard(page, gallery, pictures):
-    opened(page, gallery.server.address)
-    before = numbers_of_picture(page, "#picture")
-    u = press_until_shown(page, "#sliders input[type=range]", "ArrowRight")
-    u = press_until_shown(page, "#sliders input[type=range]", "End")
-    shown = numbers_of_picture(page, "#picture")
+def test_sliders_move_a_picture_by_the_keyboard(album, pictures):
+    before = numbers_of_picture(album, "#picture")
+    press_until_shown(album, "#sliders input[type=range]", "ArrowRight")
+    u = press_until_shown(album, "#sliders input[type=range]", "End")
+    shown = numbers_of_picture(album, "#picture")
     np.testing.assert_array_equal(shown, pictures.point(u, [])["picture"])
     assert (shown != before).any()
-    assert page.complaints == []
+    assert album.complaints == []
 
 
-def test_a_pasted_picture_is_projected_and_judged(page, gallery, pictures):
-    opened(page, gallery.server.address)
+def test_a_picture_is_projected_and_judged(album, pictures):
     content = png(np.full((80, 60, 3), 200, np.uint8))
-    page.set_input_files("#own-file", {"name": "a.png", "mimeType": "image/png", "buffer": content})
-    page.wait_for_selector("html[data-own]")
+    album.set_input_files(
+        "#own-file", {"name": "a.png", "mimeType": "image/png", "buffer": content}
+    )
+    album.wait_for_selector("html[data-own]")
     expected = pictures.picture(content, "a.png")
-    told = json.loads(page.evaluate("document.documentElement.dataset.own"))
+    told = json.loads(album.evaluate("document.documentElement.dataset.own"))
     assert told == pytest.approx([expected["distance"], expected["log_prob"]])
     np.testing.assert_array_equal(
-        numbers_of_picture(page, "#projected"), expected["projected"]["picture"]
+        numbers_of_picture(album, "#projected"), expected["projected"]["picture"]
     )
-    assert "of held-out rows are nearer" in page.inner_text("#own-judgement")
+    assert "of held-out rows are nearer" in album.inner_text("#own-judgement")
     broken = {"name": "b.png", "mimeType": "image/png", "buffer": b"no picture"}
-    page.set_input_files("#own-file", broken)
-    page.wait_for_selector("#own-problem:not([hidden])")
-    assert "none can" in page.inner_text("#own-problem")
-    assert page.complaints == []
+    album.set_input_files("#own-file", broken)
+    album.wait_for_selector("#own-problem:not([hidden])")
+    assert "none can" in album.inner_text("#own-problem")
+    assert album.complaints == []
 
 
-def test_a_surface_a_row_and_a_walk(page, served):
-    opened(page, served.server.address)
+def test_a_surface_a_row_and_a_walk(tour):
     for name in ("manifold", "row", "pairs", "plane", "log_prob", "condition_number", "distance"):
-        assert page.locator(f"#{name}.js-plotly-plot, #{name} .plot-container").count(), name
-    page.fill("#own-text", "0.1,0.01,0.1,0.2")
-    page.click("#own-go")
-    page.wait_for_selector("html[data-own]")
-    page.click("#start")
-    page.click("#random")
-    page.click("#end")
-    page.click("#go")
-    page.wait_for_selector("html[data-walked]")
-    assert "geodesic" in page.inner_text("#walk-words")
-    before = page.evaluate("document.documentElement.dataset.shown")
-    page.focus("#step")
-    page.keyboard.press("ArrowRight")
-    page.wait_for_function(f"document.documentElement.dataset.shown !== '{before}'")
-    page.set_viewport_size({"width": 390, "height": 844})
-    page.wait_for_timeout(500)
-    assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
-    assert page.complaints == []
+        assert tour.locator(f"#{name}.js-plotly-plot, #{name} .plot-container").count(), name
+    tour.fill("#own-text", "0.1,0.01,0.1,0.2")
+    tour.click("#own-go")
+    tour.wait_for_selector("html[data-own]")
+    tour.click("#start")
+    tour.click("#random")
+    tour.click("#end")
+    tour.click("#go")
+    tour.wait_for_selector("html[data-walked]")
+    assert "geodesic" in tour.inner_text("#walk-words")
+    before = tour.evaluate("document.documentElement.dataset.shown")
+    tour.focus("#step")
+    tour.keyboard.press("ArrowRight")
+    tour.wait_for_function(f"document.documentElement.dataset.shown !== '{before}'")
+    tour.set_viewport_size({"width": 390, "height": 844})
+    tour.wait_for_timeout(500)
+    assert tour.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    tour.set_viewport_size({"width": 1280, "height": 900})
+    assert tour.complaints == []
 
 
 DROP = """(text) => {
@@ -352,19 +371,18 @@ PASTE = """(text) => {
 }"""
 
 
-def test_rows_are_dropped_and_pasted(page, served, table):
-    opened(page, served.server.address)
+def test_rows_are_dropped_and_pasted(tour, table):
     for how, text in ((DROP, "0.1,0.01,0.1,0.2"), (PASTE, "a,b,c,theta\n-1,1,-0.8,0.5\n")):
-        page.evaluate("delete document.documentElement.dataset.own")
-        page.evaluate(how, text)
-        page.wait_for_selector("html[data-own]")
+        tour.evaluate("delete document.documentElement.dataset.own")
+        tour.evaluate(how, text)
+        tour.wait_for_selector("html[data-own]")
         expected = table.row(text, THETA)
-        told = json.loads(page.evaluate("document.documentElement.dataset.own"))
+        told = json.loads(tour.evaluate("document.documentElement.dataset.own"))
         assert told == pytest.approx([expected["distance"], expected["log_prob"]])
-    page.evaluate(PASTE, "1,2")
-    page.wait_for_selector("#own-problem:not([hidden])")
-    assert "Expected 4 numbers" in page.inner_text("#own-problem")
-    assert page.complaints == []
+    tour.evaluate(PASTE, "1,2")
+    tour.wait_for_selector("#own-problem:not([hidden])")
+    assert "Expected 4 numbers" in tour.inner_text("#own-problem")
+    assert tour.complaints == []
 
 
 def test_a_page_without_a_server_asks_nothing_and_is_right_at_the_nodes(page, table, tmp_path):

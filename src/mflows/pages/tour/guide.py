@@ -145,11 +145,9 @@ class Guide:
         """Log-density and condition number there; ``None`` where the system has none."""
         if not self.flow.has_density:
             return {"log_prob": None, "condition_number": None}
-        log_prob, number = at_point(_density_at, self._exact, *self._u(u), self._condition(theta))
-        return {
-            "log_prob": float(log_prob),
-            "condition_number": None if self._numbers is None else float(number),
-        }
+        at = self._exact, *self._u(u), self._condition(theta)
+        number = None if self._numbers is None else float(at_point(_number_at, *at))
+        return {"log_prob": float(at_point(_log_prob_at, *at)), "condition_number": number}
 
     def plane(self, u: Numbers, theta: Numbers, i: int, j: int, side: int) -> dict[str, Any]:
         """Log-densities over coordinates i and j, shape (side, side), the others as in ``u``."""
@@ -167,8 +165,8 @@ class Guide:
         """Log-densities at coordinates (..., n), shape (...)."""
         if not self.flow.has_density:
             return None
-        found = over_points(_density_at, self._exact, *self._u(u), self._condition(theta))
-        return np.asarray(found[0])
+        found = over_points(_log_prob_at, self._exact, *self._u(u), self._condition(theta))
+        return np.asarray(found)
 
     def decode(self, u: np.ndarray, theta: Numbers) -> np.ndarray:
         """Points at coordinates (..., n), shape (..., *shape)."""
@@ -304,11 +302,15 @@ class Guide:
         return Flow(chart, StandardNormal((self.flow.latent_dim,)))
 
 
-def _density_at(flow: Flow, u, condition=None):
-    """Log-density and condition number of one point by its coordinates."""
+def _log_prob_at(flow: Flow, u, condition=None):
+    """Log-density of one point by its coordinates."""
     log_volume = flow._decode_and_log_volume(u, condition, None)[1]
-    number = condition_number(flow.chart, u, condition)
-    return flow._density(u, condition) - log_volume, number
+    return flow._density(u, condition) - log_volume
+
+
+def _number_at(flow: Flow, u, condition=None):
+    """Condition number there."""
+    return condition_number(flow.chart, u, condition)
 
 
 def _ranges(names: Sequence[str], values: np.ndarray) -> list[Mapping[str, Any]]:
