@@ -164,6 +164,30 @@ def test_points_along_a_great_circle_have_it_for_principal_geodesic():
     np.testing.assert_allclose(found.x[16], middle, atol=2e-3)
 
 
+def test_a_point_that_is_there_twice_is_no_distance_away():
+    x = on_sphere(np.array([0.7, 0.7, 1.1]), np.array([0.3, 0.3, -0.4]))
+    found = geodesic(normal(Sphere(2)), x[0], x)
+    assert found.converged.all()
+    np.testing.assert_allclose(found.length[:2], 0, atol=1e-12)
+    assert mf.distance_matrix(normal(Sphere(2)), x)[0, 1] < 1e-12
+
+
+def test_in_single_precision_they_and_means_are_found():
+    """A surface by splines, of points that are far apart and near to each other."""
+    with jax.enable_x64(False):
+        flow = FLOWS["conditional affine surface"]()
+        same = np.array([[0.48, 0.4, 0.8], [0.48, 0.4, 0.8]]) / np.linalg.norm([0.48, 0.4, 0.8])
+        assert geodesic(normal(Sphere(2)), *same).converged
+        theta = np.array([0.3, -0.4])
+        u = np.random.default_rng(0).normal(size=(12, 2)) * 10.0 ** -(np.arange(12)[:, None] ** 0.5)
+        x = np.asarray(flow.decode(u, theta))
+        assert x.dtype == np.float32
+        found = mf.distance_matrix(flow, x, theta)
+        mean = mf.frechet_mean(flow, x, theta)
+    assert found[0, 1:].min() > 0
+    assert mean.variance > 0
+
+
 def test_what_has_not_converged_is_said():
     a, b = np.asarray(jax.vmap(spiral)(np.array([[0.0, 0.0], [4 * np.pi, 0.0]])))
     flow = normal(

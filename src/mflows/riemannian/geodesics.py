@@ -22,6 +22,7 @@ coordinates or units, and half of its square is what E could still lose, relativ
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -37,11 +38,11 @@ from mflows.flow import Flow
 from mflows.layers.placement import unit_of
 
 STEPS = 32
-ROUNDS = 16
-SEARCH = 12
+ROUNDS = 32
+SEARCH = 4
 """Steps of L-BFGS in a round."""
 TOLERANCE = 1e-3
-"""Of |dE/dv| / E at convergence."""
+"""Of |dE/dv| / E at convergence; 2e-3 in single precision, which resolves no less."""
 FINER = 4
 """Decoded points per step of the curve that shows jumps."""
 JUMP = 1.05
@@ -161,6 +162,19 @@ class Factor(NamedTuple):
         return scan(solve, jnp.zeros_like(v[0]), rows, reverse=True)[1] / self.scale
 
 
+class Start(NamedTuple):
+    """A curve u, its energy, the factor of H there, and whether it has converged."""
+
+    u: Array
+    energy: Array
+    factor: Factor
+    found: Array
+
+    def moved(self, v: Float[Array, "T n"]) -> Float[Array, "T n"]:
+        """The nodes of the curve at v."""
+        return self.u.at[1:-1].add(self.factor.step(v))
+
+
 @dataclass(frozen=True)  # so that calls of equal settings share a compiled program
 class Search:
     """The search for one curve; the arguments are those of ``geodesic``."""
@@ -182,7 +196,7 @@ class Search:
         """The geodesic between two coordinates; conditions are those of the flow's own."""
         steps, density = self.steps, self.density
         chart, unit, n = flow.chart, unit_of(flow.chart), flow.latent_dim
-        tiny, eps = jnp.finfo(ends.dtype).tiny, float(jnp.finfo(ends.dtype).eps)
+        tiny, eps = float(jnp.finfo(ends.dtype).tiny) ** 0.5, float(jnp.finfo(ends.dtype).eps)
 
         def decoded(u):
             return jax.vmap(lambda u: chart.decode(u, condition).ravel() / unit)(u)
@@ -202,51 +216,53 @@ class Search:
             rare = jax.vmap(log_density)(u[::steps]).mean() - middle
             return jnp.exp(jnp.clip(density * rare, -RAREST, RAREST))
 
-        def energy(u):
-            return steps * (weights(u) * jnp.square(jnp.diff(decoded(u), axis=0)).sum(1)).sum()
+        def relative(v, curve: Start):
+            """The energy, relative to that of the curve from which v leads away."""
+            u = curve.moved(v)
+            pieces = jnp.square(jnp.diff(decoded(u), axis=0)).sum(1)
+            return steps * (weights(u) * pieces).sum() / curve.energy
 
-        def moved(v, curve):
-            u, _, factor = curve
-            return u.at[1:-1].add(factor.step(v))
-
-        def relative(v, curve):
-            return energy(moved(v, curve)) / curve[1]
-
-        def prepared(u):
-            """The curve, its energy and factor; the square of |dE/dv| / E, and that of rounding."""
+        def start(u) -> Start:
             x, frames = jax.vmap(tangents)(u)
-            weight = weights(u)
-            total = steps * (weight * jnp.square(jnp.diff(x, axis=0)).sum(1)).sum()
-            total = jnp.maximum(total, tiny)
-            curve = u, total, _factor(frames, 2 * steps * weight / total, eps**0.5)
-            slope = jax.grad(relative)(jnp.zeros_like(u[1:-1]), curve)
-            noise = 4 * steps**2 * n * (4 * eps * jnp.abs(x).max()) ** 2 / total
-            return curve, jnp.square(slope).sum(), jnp.clip(noise, self.tolerance**2, TOLERANCE)
+            pieces, weight = jnp.diff(x, axis=0), weights(u)
+            squares = jnp.square(pieces).sum(1)
+            size = eps * jnp.abs(x).max()
+            energy = jnp.maximum(steps * (weight * squares).sum(), size**2 + tiny)
+            factor = _factor(frames, 2 * steps * weight / energy, eps**0.5)
+            pull = jnp.diff(weight[:, None] * pieces, axis=0)  # of the pieces at both sides
+            slope = -2 * steps * jnp.einsum("tnd,td->tn", frames[1:-1], pull)
+            if density:
+                slope += steps * jax.grad(lambda u: weights(u) @ squares)(u)[1:-1]
+            (slope,) = jax.vjp(factor.step, jnp.zeros_like(slope))[1](slope / energy)
+            rounding = 4 * steps**2 * n * (4 * size) ** 2 / energy
+            enough = jnp.clip(rounding, max(self.tolerance**2, 32 * eps), TOLERANCE)
+            found = (jnp.square(slope).sum() <= enough) | (u == u[0]).all()
+            return Start(u, energy, factor, found)
 
         def unfinished(state):
-            (_, slope, noise), count, better = state
-            return (slope > noise) & (count < self.rounds) & better
+            curve, count, better = state
+            return ~curve.found & (count < self.rounds) & better
 
         def improved(state):
-            (curve, *_), count, _ = state
-            solver = optx.LBFGS(rtol=self.tolerance, atol=self.tolerance)
-            v = jnp.zeros_like(curve[0][1:-1])
-            v = optx.minimise(relative, solver, v, curve, max_steps=SEARCH, throw=False).value
-            u = moved(v, curve)
-            better = energy(u) < curve[1]
-            return prepared(jnp.where(better, u, curve[0])), count + 1, better
+            curve, count, _ = state
+            solver, still = (
+                optx.LBFGS(self.tolerance, self.tolerance),
+                jnp.zeros_like(curve.u[1:-1]),
+            )
+            search = optx.minimise(relative, solver, still, curve, max_steps=SEARCH, throw=False)
+            new = start(curve.moved(search.value))
+            better = new.energy < curve.energy
+            return jax.tree.map(partial(jnp.where, better), new, curve), count + 1, better
 
         ends = ends.at[1].set(_shorter_way(decoded, ends))
-        state = (
-            prepared(jnp.linspace(ends[0], ends[1], steps + 1)),
-            jnp.zeros((), int),
-            jnp.array(True),
-        )
-        ((u, *_), slope, noise), *_ = while_loop(unfinished, improved, state)
-        x = decoded(u)
-        length = (4 * _polygon(x) - _polygon(x[::2])) / 3  # error of fourth order in the steps
-        smooth = _polygon(decoded(_finer(u))) <= JUMP * length
-        return Curve(u, unit * length, (slope <= noise) & smooth)
+        state = start(_straight(decoded, ends, steps)), jnp.zeros((), int), jnp.array(True)
+        curve, *_ = while_loop(unfinished, improved, state)
+        x = decoded(_finer(curve.u))
+        nodes = x[::FINER]
+        length = (4 * _polygon(nodes) - _polygon(nodes[::2])) / 3  # error of fourth order
+        rounding = 4 * len(x) * eps * jnp.abs(x).max()  # of points that are one
+        smooth = _polygon(x) <= JUMP * length + rounding
+        return Curve(curve.u, unit * length, curve.found & smooth)
 
 
 def _factor(frames: Float[Array, "T n D"], weight: Float[Array, " T"], floor: float) -> Factor:
@@ -280,8 +296,8 @@ def _factor(frames: Float[Array, "T n D"], weight: Float[Array, " T"], floor: fl
         return inverse, (inverse, below)
 
     beside = jnp.concatenate([jnp.zeros_like(diagonal[:1]), beside])
-    blocks = scan(eliminate, jnp.eye(n, dtype=frames.dtype), (diagonal, beside))[1]
-    return Factor(*blocks, scale)
+    inverse, below = scan(eliminate, jnp.eye(n, dtype=frames.dtype), (diagonal, beside))[1]
+    return Factor(inverse, below, scale)
 
 
 def _shorter_way(decoded, ends):
@@ -291,6 +307,20 @@ def _shorter_way(decoded, ends):
     angle = jnp.abs(turned - decoded(ends[1:])).max(axis=1) < 1e-4
     turns = jnp.round((ends[1] - ends[0]) / (2 * jnp.pi))
     return ends[1] - jnp.where(angle, 2 * jnp.pi * turns, 0.0)
+
+
+def _straight(decoded, ends, steps: int):
+    """Nodes along the straight line between coordinates, in steps of one length once decoded.
+
+    From nodes that are even in u the first moves could be so large that they lead to another sheet.
+    """
+    line = jnp.linspace(*ends, FINER * steps + 1)
+    pieces = jnp.linalg.norm(jnp.diff(decoded(line), axis=0), axis=1)
+    total = jnp.cumsum(pieces + jnp.finfo(pieces.dtype).tiny)
+    along = jnp.concatenate([jnp.zeros_like(total[:1]), total / total[-1]])
+    share = jnp.interp(jnp.linspace(0, 1, steps + 1), along, jnp.linspace(0, 1, len(line)))
+    u = ends[0] + share[:, None] * (ends[1] - ends[0])
+    return u.at[-1].set(ends[1])
 
 
 def _polygon(x):
