@@ -20,20 +20,20 @@ from collections.abc import Callable
 from itertools import product
 from math import gcd
 from pathlib import Path
-from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
-from flowjax.distributions import StandardNormal
+from flowjax.distributions import Normal, StandardNormal, VmapMixture
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
-from mflows.charts import FunctionChart, Sphere
+from mflows.charts import FunctionChart, Inverted, Sphere
 from mflows.data import save_array
 from mflows.experiments.driver import Experiment, Job, Row, folder
 from mflows.flow import Flow
@@ -41,6 +41,7 @@ from mflows.riemannian import geodesic
 from mflows.runs import commit
 from mflows.saving import load
 from mflows.simulators import Arm, PolynomialSurface
+from mflows.simulators.arm import MEANS, WEIGHTS, WIDTHS
 from mflows.simulators.rolled import SwissRoll
 from mflows.training import recipes
 
@@ -52,6 +53,13 @@ MESH, REACH, EXTENT = 0.03, 5, 7.0
 """Spacing of the mesh over z, how far its edges reach, half of its width."""
 FINE = 10
 """Points along a step of the straight line, for its length."""
+
+ENDS = ((-0.63, 2.95), (2.09, -1.45))
+"""Points of the plane of z above which the curves on the surface end."""
+POSES = ((0.95, -0.1), (-0.95, 0.6))
+"""Coordinates of the two poses of the arm."""
+SHOWN = 7
+COLOURS = {"straight latent line": "#ff9a1f", "geodesic": "#e6004c", "with density=1": "#7fd4ff"}
 
 Lengths = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -213,58 +221,122 @@ def finish(out: Path, rows: list[Row]) -> None:
     """A figure of the learned surface of the first seed, and of the arm."""
     for row in rows:
         if row["manifold"] == "polynomial-surface":
-            draw(out / "geodesics.png", load(folder(out, row["manifold"], row["seed"])))
+            flow = load(folder(out, row["manifold"], row["seed"]))
+            draw(out / "geodesics.png", flow, quick=row.get("quick", False))
             return
 
 
-def draw(path: Path, flow: Flow) -> None:
-    """Straight latent line and geodesic, on the learned surface and between two poses of an arm."""
-    truth = PolynomialSurface()
-    ends = np.asarray(truth.embed(np.array([[-2.6, 1.3], [2.2, -2.4]])))
-    found = geodesic(flow, *ends, steps=STEPS)
-    codes = np.asarray(flow.encode(ends))
-    line = np.asarray(flow.decode(np.linspace(codes[0], codes[1], 400)))
-    figure = Figure(figsize=(10, 6.4), dpi=130)
-    panel: Any = figure.add_axes((0.0, 0.33, 0.56, 0.66), projection="3d", computed_zorder=False)
-    radius, angle = np.meshgrid(np.linspace(0, 4.2, 80), np.linspace(0, 2 * np.pi, 160))
-    z = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
-    x = flow.project(np.asarray(truth.embed(z)).reshape(-1, 3))
-    shade = np.exp(np.asarray(flow.log_prob(x)) / 4).reshape(radius.shape)
-    panel.plot_surface(
-        *np.asarray(x).T.reshape(3, *radius.shape),
-        facecolors=colormaps["viridis"](np.clip(0.1 + 0.9 * shade / shade.max(), 0, 1)),
-        rcount=160, ccount=80, linewidth=0, antialiased=False, shade=False,
-    )  # fmt: skip
-    curves = {
-        "straight line of coordinates": (line, "k", ":"),
-        "geodesic": (found.x, "#d55e00", "-"),
-    }
-    for name, (curve, colour, dash) in curves.items():
-        length = lengths_of(np.asarray(curve, np.float64))
-        panel.plot(
-            *np.asarray(curve).T, dash, color=colour, lw=2.6, label=f"{name}, length {length:.2f}"
-        )
-    panel.plot(*ends.T, "o", color="k", ms=6)
-    panel.set(xlim=(-4, 4), ylim=(-4, 4), zlim=(-4, 2))
-    panel.set_box_aspect((1, 1, 0.75), zoom=1.12)
-    panel.view_init(elev=48, azim=40)
-    panel.set_axis_off()
-    figure.legend(*panel.get_legend_handles_labels(), loc=(0.57, 0.56), frameon=False, fontsize=12)
-    figure.text(
-        0.58, 0.76, "Shortest curves on a learned surface,\nand of pictures of an arm", fontsize=14
+def arm_flow() -> Flow:
+    """The true manifold and density of pictures of an arm, at theta = 0, found by least squares."""
+    arm = Arm(joints=2, size=48)
+
+    def nowhere(x):
+        return jnp.zeros(2)
+
+    chart = FunctionChart(arm.render, nowhere, shape=arm.shape, latent_dim=2)
+    parts = eqx.filter_vmap(Normal)(
+        jnp.broadcast_to(jnp.array(MEANS)[:, None], (2, 2)),
+        jnp.broadcast_to(jnp.array(WIDTHS)[:, None], (2, 2)),
     )
-    arm = Arm(2, 32)
-    chart = FunctionChart(arm.embed, arm.unembed, shape=arm.shape, latent_dim=2)
-    poses = np.array([[-1.1, 0.9], [0.9, -0.8]])
-    whole = geodesic(Flow(chart, StandardNormal((2,))), *np.asarray(arm.embed(poses)), steps=STEPS)
-    straight = np.asarray(arm.embed(np.linspace(poses[0], poses[1], STEPS + 1)))
-    for height, pictures, name in ((0.16, straight, "straight"), (0.0, whole.x, "geodesic")):
-        figure.text(0.01, height + 0.07, name, fontsize=12, va="center")
-        for place, t in enumerate(np.linspace(0, STEPS, 9).astype(int)):
-            cell = figure.add_axes((0.09 + 0.1 * place, height + 0.005, 0.095, 0.14))
-            cell.imshow(np.clip(np.asarray(pictures[t]), 0, 1))
-            cell.set_axis_off()
+    return Flow(Inverted(chart, jr.key(0), starts=256), VmapMixture(parts, jnp.array(WEIGHTS)))
+
+
+def draw(path: Path, flow: Flow, *, quick: bool = False) -> None:
+    """Write the figure.
+
+    Args:
+        path: File to write.
+        flow: A flow of the polynomial surface at theta = 0.
+        quick: Fewer colours and steps.
+    """
+    figure = Figure(figsize=(12, 4.2), dpi=100 if quick else 160)
+    surface = figure.add_axes((-0.04, 0.03, 0.45, 0.93), projection="3d")
+    _draw_surface(surface, flow, 20 if quick else 160)
+    _draw_arm(figure, 4 if quick else 32)
+    for x, title in (
+        (0.19, "a learned surface, coloured by density"),
+        (0.735, "pictures between two poses of an arm"),
+    ):
+        figure.text(x, 0.94, title, ha="center", fontsize=13)
     figure.savefig(path)
+
+
+def _draw_surface(panel, flow: Flow, fineness: int) -> None:
+    simulator = PolynomialSurface()
+    radius, angle = np.meshgrid(
+        np.linspace(0, 3.6, fineness // 2), np.linspace(0, 2 * np.pi, fineness)
+    )
+    z = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
+    sheet = np.asarray(flow.project(simulator.embed(z).reshape(-1, 3)))
+    shade = np.exp(np.asarray(flow.log_prob(sheet)) / 2).reshape(radius.shape)
+    panel.computed_zorder = False
+    panel.plot_surface(
+        *sheet.T.reshape(3, *radius.shape),
+        facecolors=colormaps["viridis"](np.clip(shade / shade.max(), 0, 1)),
+        rcount=fineness,
+        ccount=fineness // 2,
+        linewidth=0,
+        antialiased=False,
+        shade=False,
+        zorder=1,
+    )
+    ends = np.asarray(simulator.embed(np.array(ENDS)))
+    found = [geodesic(flow, *ends, steps=64, density=power) for power in (0, 1)]
+    line = flow.decode(np.linspace(found[0].u[0], found[0].u[-1], 200))
+    lift = np.array([0, 0, 0.06])
+    for (name, colour), x in zip(COLOURS.items(), (line, found[0].x, found[1].x), strict=True):
+        x = np.asarray(x)
+        length = np.linalg.norm(np.diff(x, axis=0), axis=1).sum()
+        panel.plot(*(x + lift).T, color="black", linewidth=4, zorder=2)
+        panel.plot(
+            *(x + lift).T, color=colour, linewidth=2.4, zorder=3, label=f"{name}, {length:.2f}"
+        )
+    panel.plot(*(ends + lift).T, "o", color="white", markeredgecolor="black", zorder=4)
+    panel.set_box_aspect((1, 1, 0.7), zoom=1.32)
+    panel.view_init(elev=55, azim=45)
+    panel.set_axis_off()
+    panel.legend(
+        loc="lower center",
+        bbox_to_anchor=(0.53, -0.03),
+        frameon=False,
+        ncols=3,
+        columnspacing=1,
+        handlelength=1.4,
+        fontsize=8.5,
+    )
+
+
+def _draw_arm(figure: Figure, steps: int) -> None:
+    flow = arm_flow()
+    poses = flow.decode(np.array(POSES))
+    found, dense = (
+        geodesic(flow, *np.asarray(poses), steps=steps, density=power) for power in (0, 1)
+    )
+    even, fine = np.linspace(0, 1, SHOWN), np.linspace(0, 1, 257)
+    line = np.stack([found.u[0], found.u[-1]])
+    share = even[:, None, None, None]
+    a, b = np.asarray(found.x)[[0, -1]]
+    rows = [("mean of the\npictures", (1 - share) * a + share * b)]
+    for name, u in zip(COLOURS, (line, found.u, dense.u), strict=True):
+        x = np.asarray(flow.decode(_along(u, fine))).reshape(len(fine), -1)
+        length = np.linalg.norm(np.diff(x, axis=0), axis=1).sum()
+        label = name.replace(" ", "\n", 1) + f"\n{length:.0f}"
+        rows.append((label, np.asarray(flow.decode(_along(u, even)))))
+    places = {"left": 0.49, "right": 0.995, "top": 0.91, "bottom": 0.01}
+    axes = figure.subplots(4, SHOWN, gridspec_kw={**places, "wspace": 0.04, "hspace": 0.06})
+    for row, (label, pictures) in zip(axes, rows, strict=True):
+        for panel, picture in zip(row, pictures, strict=True):
+            panel.imshow(np.clip(picture, 0, 1))
+            panel.set(xticks=[], yticks=[])
+            for side in panel.spines.values():
+                side.set_visible(False)
+        row[0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=6)
+
+
+def _along(u: np.ndarray, share: np.ndarray) -> np.ndarray:
+    """Coordinates at shares of the way along nodes."""
+    times = np.linspace(0, 1, len(u))
+    return np.stack([np.interp(share, times, each) for each in np.asarray(u).T], axis=1)
 
 
 EXPERIMENT = Experiment(

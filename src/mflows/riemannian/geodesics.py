@@ -43,6 +43,8 @@ SEARCH = 4
 """Steps of L-BFGS in a round."""
 TOLERANCE = 1e-3
 """Of |dE/dv| / E at convergence; 2e-3 in single precision, which resolves no less."""
+AT_REST = 1e-2
+"""The same where E falls no further in the precision that there is."""
 FINER = 4
 """Decoded points per step of the curve that shows jumps."""
 JUMP = 1.05
@@ -163,11 +165,12 @@ class Factor(NamedTuple):
 
 
 class Start(NamedTuple):
-    """A curve u, its energy, the factor of H there, and whether it has converged."""
+    """A curve u, its energy, the factor of H there, (|dE/dv| / E)^2, and whether it converged."""
 
     u: Array
     energy: Array
     factor: Factor
+    slope: Array
     found: Array
 
     def moved(self, v: Float[Array, "T n"]) -> Float[Array, "T n"]:
@@ -236,8 +239,9 @@ class Search:
             (slope,) = jax.vjp(factor.step, jnp.zeros_like(slope))[1](slope / energy)
             rounding = 4 * steps**2 * n * (4 * size) ** 2 / energy
             enough = jnp.clip(rounding, max(self.tolerance**2, 32 * eps), TOLERANCE)
-            found = (jnp.square(slope).sum() <= enough) | (u == u[0]).all()
-            return Start(u, energy, factor, found)
+            square = jnp.square(slope).sum()
+            found = (square <= enough) | (u == u[0]).all()
+            return Start(u, energy, factor, square, found)
 
         def unfinished(state):
             curve, count, better = state
@@ -256,13 +260,14 @@ class Search:
 
         ends = ends.at[1].set(_shorter_way(decoded, ends))
         state = start(_straight(decoded, ends, steps)), jnp.zeros((), int), jnp.array(True)
-        curve, *_ = while_loop(unfinished, improved, state)
+        curve, _, better = while_loop(unfinished, improved, state)
+        found = curve.found | (~better & (curve.slope <= AT_REST**2))
         x = decoded(_finer(curve.u))
         nodes = x[::FINER]
         length = (4 * _polygon(nodes) - _polygon(nodes[::2])) / 3  # error of fourth order
         rounding = 4 * len(x) * eps * jnp.abs(x).max()  # of points that are one
         smooth = _polygon(x) <= JUMP * length + rounding
-        return Curve(curve.u, unit * length, curve.found & smooth)
+        return Curve(curve.u, unit * length, found & smooth)
 
 
 def _factor(frames: Float[Array, "T n D"], weight: Float[Array, " T"], floor: float) -> Factor:
