@@ -27,13 +27,14 @@ import jax.numpy as jnp
 import jax.random as jr
 import numpy as np
 from flowjax.distributions import Normal, StandardNormal, VmapMixture
+from jaxtyping import ArrayLike
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from scipy.optimize import minimize
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import dijkstra
 
-from mflows.charts import FunctionChart, Inverted, Sphere
+from mflows.charts import FunctionChart, Sphere
 from mflows.data import save_array
 from mflows.experiments.driver import Experiment, Job, Row, folder
 from mflows.flow import Flow
@@ -227,18 +228,14 @@ def finish(out: Path, rows: list[Row]) -> None:
 
 
 def arm_flow() -> Flow:
-    """The true manifold and density of pictures of an arm, at theta = 0, found by least squares."""
+    """The true manifold and density of pictures of an arm, at theta = 0."""
     arm = Arm(joints=2, size=48)
-
-    def nowhere(x):
-        return jnp.zeros(2)
-
-    chart = FunctionChart(arm.render, nowhere, shape=arm.shape, latent_dim=2)
+    chart = FunctionChart(arm.embed, arm.unembed, shape=arm.shape, latent_dim=2)
     parts = eqx.filter_vmap(Normal)(
         jnp.broadcast_to(jnp.array(MEANS)[:, None], (2, 2)),
         jnp.broadcast_to(jnp.array(WIDTHS)[:, None], (2, 2)),
     )
-    return Flow(Inverted(chart, jr.key(0), starts=256), VmapMixture(parts, jnp.array(WEIGHTS)))
+    return Flow(chart, VmapMixture(parts, jnp.array(WEIGHTS)))
 
 
 def draw(path: Path, flow: Flow, *, quick: bool = False) -> None:
@@ -247,12 +244,13 @@ def draw(path: Path, flow: Flow, *, quick: bool = False) -> None:
     Args:
         path: File to write.
         flow: A flow of the polynomial surface at theta = 0.
-        quick: Fewer colours and steps.
+        quick: Fewer colours and steps, and no density, which takes a minute to compile.
     """
     figure = Figure(figsize=(12, 4.2), dpi=100 if quick else 160)
     surface = figure.add_axes((-0.04, 0.03, 0.45, 0.93), projection="3d")
-    _draw_surface(surface, flow, 20 if quick else 160)
-    _draw_arm(figure, 4 if quick else 32)
+    powers = (0, 0) if quick else (0, 1)
+    _draw_surface(surface, flow, 20 if quick else 160, powers)
+    _draw_arm(figure, 4 if quick else 32, powers)
     for x, title in (
         (0.19, "a learned surface, coloured by density"),
         (0.735, "pictures between two poses of an arm"),
@@ -261,7 +259,7 @@ def draw(path: Path, flow: Flow, *, quick: bool = False) -> None:
     figure.savefig(path)
 
 
-def _draw_surface(panel, flow: Flow, fineness: int) -> None:
+def _draw_surface(panel, flow: Flow, fineness: int, powers: tuple[int, int]) -> None:
     simulator = PolynomialSurface()
     radius, angle = np.meshgrid(
         np.linspace(0, 3.6, fineness // 2), np.linspace(0, 2 * np.pi, fineness)
@@ -281,7 +279,7 @@ def _draw_surface(panel, flow: Flow, fineness: int) -> None:
         zorder=1,
     )
     ends = np.asarray(simulator.embed(np.array(ENDS)))
-    found = [geodesic(flow, *ends, steps=64, density=power) for power in (0, 1)]
+    found = [geodesic(flow, *ends, steps=64, density=power) for power in powers]
     line = flow.decode(np.linspace(found[0].u[0], found[0].u[-1], 200))
     lift = np.array([0, 0, 0.06])
     for (name, colour), x in zip(COLOURS.items(), (line, found[0].x, found[1].x), strict=True):
@@ -306,11 +304,11 @@ def _draw_surface(panel, flow: Flow, fineness: int) -> None:
     )
 
 
-def _draw_arm(figure: Figure, steps: int) -> None:
+def _draw_arm(figure: Figure, steps: int, powers: tuple[int, int]) -> None:
     flow = arm_flow()
     poses = flow.decode(np.array(POSES))
     found, dense = (
-        geodesic(flow, *np.asarray(poses), steps=steps, density=power) for power in (0, 1)
+        geodesic(flow, *np.asarray(poses), steps=steps, density=power) for power in powers
     )
     even, fine = np.linspace(0, 1, SHOWN), np.linspace(0, 1, 257)
     line = np.stack([found.u[0], found.u[-1]])
@@ -333,10 +331,11 @@ def _draw_arm(figure: Figure, steps: int) -> None:
         row[0].set_ylabel(label, rotation=0, ha="right", va="center", labelpad=6)
 
 
-def _along(u: np.ndarray, share: np.ndarray) -> np.ndarray:
+def _along(u: ArrayLike, share: np.ndarray) -> np.ndarray:
     """Coordinates at shares of the way along nodes."""
-    times = np.linspace(0, 1, len(u))
-    return np.stack([np.interp(share, times, each) for each in np.asarray(u).T], axis=1)
+    nodes = np.asarray(u)
+    times = np.linspace(0, 1, len(nodes))
+    return np.stack([np.interp(share, times, each) for each in nodes.T], axis=1)
 
 
 EXPERIMENT = Experiment(

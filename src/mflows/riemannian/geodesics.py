@@ -227,15 +227,14 @@ class Search:
 
         def start(u) -> Start:
             x, frames = jax.vmap(tangents)(u)
-            pieces, weight = jnp.diff(x, axis=0), weights(u)
+            pieces, (weight, pulled) = jnp.diff(x, axis=0), jax.vjp(weights, u)
             squares = jnp.square(pieces).sum(1)
             size = eps * jnp.abs(x).max()
             energy = jnp.maximum(steps * (weight * squares).sum(), size**2 + tiny)
             factor = _factor(frames, 2 * steps * weight / energy, eps**0.5)
             pull = jnp.diff(weight[:, None] * pieces, axis=0)  # of the pieces at both sides
             slope = -2 * steps * jnp.einsum("tnd,td->tn", frames[1:-1], pull)
-            if density:
-                slope += steps * jax.grad(lambda u: weights(u) @ squares)(u)[1:-1]
+            slope += steps * pulled(squares)[0][1:-1]
             (slope,) = jax.vjp(factor.step, jnp.zeros_like(slope))[1](slope / energy)
             rounding = 4 * steps**2 * n * (4 * size) ** 2 / energy
             enough = jnp.clip(rounding, max(self.tolerance**2, 32 * eps), TOLERANCE)
@@ -319,7 +318,7 @@ def _straight(decoded, ends, steps: int):
 
     From nodes that are even in u the first moves could be so large that they lead to another sheet.
     """
-    line = jnp.linspace(*ends, FINER * steps + 1)
+    line = jnp.linspace(ends[0], ends[1], FINER * steps + 1)
     pieces = jnp.linalg.norm(jnp.diff(decoded(line), axis=0), axis=1)
     total = jnp.cumsum(pieces + jnp.finfo(pieces.dtype).tiny)
     along = jnp.concatenate([jnp.zeros_like(total[:1]), total / total[-1]])
