@@ -84,7 +84,7 @@ def test_posteriors_of_the_truth_agree_and_one_of_other_points_does_not(monkeypa
 
 def test_geodesics(tmp_path, monkeypatch):
     """The true lengths by SciPy and over a mesh agree, and great circles are found."""
-    monkeypatch.setattr(geodesics, "MESH", 0.1)
+    monkeypatch.setattr(geodesics.truth, "MESH", 0.1)
     experiments.named("geodesics")(tmp_path, None, 1, True)
     sphere, surface = json.loads((tmp_path / "results.json").read_text())
     assert sphere["error_max"] < 1e-4

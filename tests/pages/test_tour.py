@@ -198,21 +198,21 @@ class Served:
         self._thread.join(seconds)
         return not self._thread.is_alive()
 
+    def close(self):
+        self.server.stop()
+        assert self.ended(20)
+
 
 @pytest.fixture(scope="module")
 def served(table):
-    served = Served(table)
-    yield served
-    served.server.stop()
-    assert served.ended(20)
+    with closing(Served(table)) as served:
+        yield served
 
 
 @pytest.fixture(scope="module")
 def gallery(pictures):
-    served = Served(pictures)
-    yield served
-    served.server.stop()
-    assert served.ended(20)
+    with closing(Served(pictures)) as served:
+        yield served
 
 
 def test_answers_go_to_the_page_with_the_token(served, table):
@@ -463,6 +463,16 @@ def test_ctrl_c_ends_the_command(table):
     assert (command.returncode, errors) == (0, "")
     assert "Open http://127.0.0.1:" in said
     assert said.endswith("The tour has ended.\n")
+
+
+def test_a_program_that_is_gone_is_said(page, table):
+    own = Served(table)
+    opened(page, own.server.address)
+    own.close()
+    page.keyboard.press("r")
+    page.wait_for_selector("#problem:not([hidden])")
+    assert "its program runs no more" in page.inner_text("#problem")
+    assert page.complaints == []
 
 
 def test_no_text_of_a_user_is_markup(table, monkeypatch):

@@ -24,6 +24,14 @@ Table = Annotated[
         show_default=False,
     ),
 ]
+MovedData = Annotated[
+    Path | None,
+    typer.Option(
+        "--data",
+        help="The table the run was trained on, if it was moved since.",
+        show_default=False,
+    ),
+]
 Output = Annotated[
     Path,
     typer.Option(help="File to write: .npy .npz .csv .parquet or .h5.", show_default=False),

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mflows.cli.jax_setup import open_run
-from mflows.cli.options import RunFolder
+from mflows.cli.options import MovedData, RunFolder
 
 
 def tour(
@@ -23,12 +23,7 @@ def tour(
         int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")
     ] = 0,
     browser: Annotated[bool, typer.Option(help="Open the page in a browser.")] = True,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="The table the run was trained on, if it was moved since.", show_default=False
-        ),
-    ] = None,
+    data: MovedData = None,
 ) -> None:
     """Walk through a learned manifold: sliders, densities, your own points, geodesics.
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from mflows.cli.jax_setup import open_run
-from mflows.cli.options import Output, RunFolder, Table, check_memory, pairs
+from mflows.cli.options import MovedData, Output, RunFolder, Table, check_memory, pairs
 
 
 def score(run: RunFolder, data: Table, out: Output) -> None:
@@ -205,12 +205,7 @@ def project(
 
 def report(
     run: RunFolder,
-    data: Annotated[
-        Path | None,
-        typer.Option(
-            help="The table the run was trained on, if it was moved since.", show_default=False
-        ),
-    ] = None,
+    data: MovedData = None,
 ) -> None:
     """Write report.html into the run folder: one page that needs no network.
 

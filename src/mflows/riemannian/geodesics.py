@@ -109,9 +109,7 @@ def geodesic(
             ``density`` asks for one.
     """
     search = Search(steps, density, rounds)
-    if density:
-        flow.log_prob(a, condition)  # says what is wrong with a flow that has none
-    else:
+    if not density:
         flow, condition = without_density(flow, condition)
     ends = jnp.broadcast_arrays(*(flow.encode(x, condition) for x in (a, b)))
     curve = over_pairs(search, flow, jnp.stack(ends, axis=-2), condition)

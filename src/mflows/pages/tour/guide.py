@@ -58,11 +58,9 @@ class Guide:
     def __init__(self, run: Run, data: str | Path | None = None):
         self.run, self.flow = run, run.flow
         self._seen = run.split(data).held_out.sample(ROWS, run.config.seed)
-        self._points = at_points(self.flow, self._seen, None)["train"]
-        numbers = None
-        if self.flow.has_density and self.flow.volume.takes_jacobian(self.flow.chart):
-            numbers = np.asarray(self.flow.condition_number(self._seen.x, self._seen.condition))
-        self._numbers = numbers
+        found = at_points(self.flow, self._seen[:1], self._seen)  # training is not asked for
+        self._points, conditioning = found["held_out"], found.get("conditioning")
+        self._numbers = None if conditioning is None else conditioning.numbers
         self.theta = self._seen.condition
         self.codes = self._codes()
         self.images = len(self.flow.shape) > 1
@@ -242,18 +240,18 @@ class Guide:
             warnings.simplefilter("always")
             data = self.run.load(path)
             self.run.check_reach(path, data)
-            u = np.asarray(self.flow.encode(data.x, data.condition))[0]
-            found = at_points(self.flow, data, None)["train"]
-        theta = [] if data.condition is None else data.condition[0]
-        density = self.density(u, theta)
+            x, theta = data.x[0], [] if data.condition is None else data.condition[0]
+            given = self.flow.centred(x), self.flow.shape, self._condition(theta)
+            u = np.asarray(at_point(Flow._encode, self.flow, *given))
+            projected, density = self._decoded(u, theta), self.density(u, theta)
+        known = self._points.distance is not None
         return {
             "u": u,
             "theta": theta,
-            "given": self.shown(np.asarray(data.x[0])),
-            "projected": self.point(u, theta),
-            "distance": None if found.distance is None else float(found.distance[0]),
-            "log_prob": None if found.log_prob is None else float(found.log_prob[0]),
-            "condition_number": density["condition_number"],
+            "given": self.shown(x),
+            "projected": self.shown(projected),
+            "distance": float(np.linalg.norm(x - projected)) if known else None,
+            **density,
             "notes": [str(each.message) for each in said],
         }
 

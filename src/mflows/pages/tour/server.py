@@ -52,7 +52,7 @@ class Server:
         self._guide, self._page = guide, html(guide)
         self._token = secrets.token_urlsafe(24)
         self._lock = threading.Lock()
-        self._pages, self._ending = 0, None
+        self._pages = 0
         self._socket = _listening(port)
         self.port = self._socket.getsockname()[1]
         self.address = f"http://{HOST}:{self.port}/?token={self._token}"

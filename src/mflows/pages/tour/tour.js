@@ -115,8 +115,15 @@
     return async () => {
       if (busy) { again = true; return; }
       busy = true;
-      do { again = false; await work(); } while (again);
-      busy = false;
+      try {
+        do { again = false; await work(); } while (again);
+        by("problem").hidden = true;
+      } catch (error) {
+        by("problem").textContent = error.message;
+        by("problem").hidden = false;
+      } finally {
+        busy = false;
+      }
     };
   }
 
@@ -497,7 +504,7 @@
     } else {
       by("own-row").hidden = false;
       await drawRow("own-row", [
-        { name: "as given", x: row(found.given.x, 0).length === facts.names.length ? row(found.given.x, 0) : found.given.x, colour: "var(--ink)" },
+        { name: "as given", x: found.given.x, colour: "var(--ink)" },
         { name: "projected", x: found.projected.x, colour: "var(--model)" },
       ]);
     }
@@ -634,7 +641,7 @@
 
   // Two figures in a row; the last of an odd number has a row of its own.
   function arrange() {
-    const cells = [...document.querySelectorAll(".tour > :not(#judged, #walks)")].filter((cell) => !cell.hidden);
+    const cells = [...document.querySelectorAll(".tour > :not(#judged, #walks, #problem)")].filter((cell) => !cell.hidden);
     cells.forEach((cell) => cell.classList.remove("wide"));
     if (cells.length % 2) cells.at(-1).classList.add("wide");
   }
